@@ -1,0 +1,1 @@
+"""Distil BERT-like teachers into small, fast students."""
