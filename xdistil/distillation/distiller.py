@@ -1,0 +1,225 @@
+"""`Distiller`: trains a student on the weighted sum of its losses."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from xdistil.distillation.losses import DistillationLoss
+
+Batch = tuple[Mapping[str, Any], Mapping[str, Any]]
+
+
+class Distiller(keras.Model):
+    """Trains a student by distillation: masked losses, an exact mean over all devices.
+
+    The teacher's outputs come with the batch (`targets["logits"]`, `targets["hidden_states"]`,
+    computed once, see `xdistil.distillation.compute_targets`), or from `teacher`, which then runs
+    in each step. Against `keras.distillation.Distiller` this one knows masks, teacher targets from
+    disk, a single student pass a step, and a loss that is divided by the global sum of weights, so
+    that padding, batch size and the number of replicas do not change it.
+
+    Args:
+        student: The model to train, called on the features; built already.
+        distillation_losses: The terms, `DistillationLoss` objects with distinct names.
+        distillation_loss_weights: A weight per term. Defaults to 1 each.
+        teacher: Model to run in each step where the targets hold no outputs of it. It is frozen.
+
+    Call arguments:
+        features: dict of int32 tensors `(batch_size, length)`, see `xdistil.data`.
+
+    Raises:
+        ValueError: If there is no loss, two have one name, or the weights differ in number.
+
+    Example:
+        ```python
+        distiller = xdistil.Distiller(
+            student,
+            distillation_losses=[xdistil.LabelCrossEntropy(), xdistil.LogitsRegression()],
+            teacher=teacher,
+        )
+        distiller.compile(optimizer=keras.optimizers.Adam(1e-3))
+        distiller.fit(batches, epochs=3)
+        student.save("student.keras")
+        ```
+
+    Reference:
+        XtremeDistil, arXiv:2004.05686, section 3.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        distillation_losses: Sequence[DistillationLoss],
+        distillation_loss_weights: Sequence[float] | None = None,
+        teacher: keras.Model | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        losses = tuple(distillation_losses)
+        weights = tuple(distillation_loss_weights or [1.0] * len(losses))
+        names = [loss.name for loss in losses]
+        if not losses or len(set(names)) != len(names):
+            raise ValueError(f"The losses need distinct names, at least one; received {names}.")
+        if len(weights) != len(losses):
+            raise ValueError(f"{len(losses)} losses need as many weights, received {len(weights)}.")
+        self.student = student
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
+        self.distillation_losses = losses
+        self.distillation_loss_weights = weights
+        self.term_metrics = [keras.metrics.Mean(name=name) for name in names]
+        self._gradient_function = self._losses_and_gradients
+        self.built = True
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self.term_metrics)
+
+    def compile(self, optimizer: Any = "adam", jit_compile: bool = False, **kwargs: Any) -> None:
+        """Configures training.
+
+        Args:
+            optimizer: Keras optimizer or its name. Its state is made for the student's variables
+                that are trainable now; compile again after freezing or unfreezing layers.
+            jit_compile: Compiles forward pass and gradients by XLA, once per shape of batch. Works
+                under `tf.distribute` as well: the update itself stays outside.
+            **kwargs: Further arguments of `keras.Model.compile`, such as `steps_per_execution`.
+        """
+        super().compile(optimizer=optimizer, loss=None, jit_compile=False, **kwargs)
+        self._gradient_function = self._losses_and_gradients
+        if jit_compile:
+            self._gradient_function = tf.function(
+                self._losses_and_gradients, jit_compile=True, autograph=False
+            )
+        with self.distribute_strategy.scope():
+            self.optimizer.build(self.student.trainable_variables)
+
+    def call(self, features: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
+        return self.student(features, training=training)
+
+    def train_step(self, data: Batch) -> dict[str, tf.Tensor]:
+        features, targets = data
+        weights, totals = self._weigh(features, targets)
+        sums, gradients = self._gradient_function(features, targets, weights, totals)
+        self.optimizer.apply_gradients(
+            zip(gradients, self.student.trainable_variables, strict=True)
+        )
+        return self._update_metrics(sums, weights, totals)
+
+    def test_step(self, data: Batch) -> dict[str, tf.Tensor]:
+        features, targets = data
+        weights, totals = self._weigh(features, targets)
+        sums = self._sums(features, targets, weights, training=False)
+        return self._update_metrics(sums, weights, totals)
+
+    def _weigh(
+        self, features: Mapping[str, Any], targets: Mapping[str, Any]
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Weights per position of each term, and their sums over all replicas."""
+        weights = [loss.position_weights(features, targets) for loss in self.distillation_losses]
+        totals = tf.stack([tf.reduce_sum(w) for w in weights])
+        replica = tf.distribute.get_replica_context()
+        if replica is not None and replica.num_replicas_in_sync > 1:
+            totals = replica.all_reduce(tf.distribute.ReduceOp.SUM, totals)
+        return weights, tf.unstack(totals)
+
+    def _sums(
+        self,
+        features: Mapping[str, Any],
+        targets: Mapping[str, Any],
+        weights: Sequence[tf.Tensor],
+        training: bool,
+    ) -> list[tf.Tensor]:
+        """Weighted sum of each term over this replica's positions."""
+        student_outputs = self.student(features, training=training)
+        teacher_outputs = targets if self.teacher is None else self._teach(features)
+        return [
+            tf.reduce_sum(loss.values(teacher_outputs, student_outputs, targets) * weight)
+            for loss, weight in zip(self.distillation_losses, weights, strict=True)
+        ]
+
+    def _teach(self, features: Mapping[str, Any]) -> dict[str, Any]:
+        return keras.tree.map_structure(
+            tf.stop_gradient, dict(self.teacher(features, training=False))
+        )
+
+    def _losses_and_gradients(
+        self,
+        features: Mapping[str, Any],
+        targets: Mapping[str, Any],
+        weights: Sequence[tf.Tensor],
+        totals: Sequence[tf.Tensor],
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        variables = [variable.value for variable in self.student.trainable_variables]
+        with tf.GradientTape() as tape:
+            sums = self._sums(features, targets, weights, training=True)
+            loss = tf.add_n(
+                [
+                    factor * tf.math.divide_no_nan(value, total)
+                    for factor, value, total in zip(
+                        self.distillation_loss_weights, sums, totals, strict=True
+                    )
+                ]
+            )
+            loss = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return sums, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def _update_metrics(
+        self, sums: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], totals: Sequence[tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        # A term's metric is its mean over all positions seen. The total is the weighted sum of the
+        # terms' means over an epoch, so it is derived from them and never drifts with batch sizes.
+        for metric, value, weight in zip(self.term_metrics, sums, weights, strict=True):
+            count = tf.reduce_sum(weight)
+            metric.update_state(tf.math.divide_no_nan(value, count), sample_weight=count)
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """Mean of each term over all positions since the last reset, and their weighted sum."""
+        terms = {metric.name: metric.result() for metric in self.term_metrics}
+        loss = tf.add_n(
+            [
+                factor * value
+                for factor, value in zip(
+                    self.distillation_loss_weights, terms.values(), strict=True
+                )
+            ]
+        )
+        return {"loss": loss, **terms}
+
+    def make_train_function(self, force: bool = False) -> Any:
+        if self.train_function is None or force:
+            self.train_function = self._make_loop(self.train_step, self.steps_per_execution)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        if self.test_function is None or force:
+            self.test_function = self._make_loop(self.test_step, 1)
+        return self.test_function
+
+    def _make_loop(self, step: Any, steps: int) -> Any:
+        # The stock loop fails under MultiWorkerMirroredStrategy, and under MirroredStrategy with
+        # several steps an execution or an uneven first batch; this one does not.
+        strategy = self.distribute_strategy
+
+        def one_step(iterator: Any) -> dict[str, tf.Tensor]:
+            logs = strategy.run(step, args=(next(iterator),))
+            return {
+                name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+                for name, value in logs.items()
+            }
+
+        def loop(iterator: Any) -> dict[str, tf.Tensor]:
+            for _ in tf.range(steps - 1):
+                one_step(iterator)
+            return one_step(iterator)
+
+        return loop if self.run_eagerly else tf.function(loop)
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Built by its constructor; the symbolic build of Keras fails under a strategy.
+        return
