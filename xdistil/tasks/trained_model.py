@@ -1,0 +1,227 @@
+"""`TrainedModel`: a model with its task, kept as a folder of open formats."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+import xdistil.models
+from xdistil.data.atomic_files import make_folder, replacing, write_bytes, write_json
+from xdistil.data.batching import bucket_lengths
+from xdistil.data.encoding import TextEncoder
+from xdistil.data.examples import TaggedSentence
+from xdistil.data.labels import Labels
+from xdistil.errors import InputError
+from xdistil.models.inference import BatchedInference
+from xdistil.tasks.tagging import Tagging
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+LABELS_FILE = "labels.tsv"
+_FORMAT = "xdistil model 1"
+_KEPT = "kept_token_ids"
+# Only these classes are ever built from a folder: what a config names is looked up, not imported.
+_MODELS = ("BiLSTMStudent", "Teacher")
+
+
+class TrainedModel:
+    """A teacher or student with what it needs to read text: the final product of a run.
+
+    Args:
+        model: A `Teacher` or a student.
+        task: The task, which holds the labels and the encoder.
+
+    Example:
+        ```python
+        trained = xdistil.load("runs/quickstart/student")
+        print(trained.predict([["Ada", "Lovelace", "lived", "in", "London"]]))
+        ```
+    """
+
+    def __init__(self, model: keras.Model, task: Tagging):
+        self.model = model
+        self.task = task
+        self._run: BatchedInference | None = None
+
+    @property
+    def inference(self) -> BatchedInference:
+        """The model over encoded examples, traced once."""
+        if self._run is None:
+            lengths = bucket_lengths(self.task.encoder.seq_len)
+            self._run = BatchedInference(self.model, lengths)
+        return self._run
+
+    def predict(self, sentences: Iterable[Sequence[str]]) -> list[list[str]]:
+        """Tags of sentences.
+
+        Args:
+            sentences: Each a sequence of words.
+
+        Returns:
+            A list of tags for each sentence, one a word, in order.
+        """
+        unlabeled = [TaggedSentence(tuple(words)) for words in sentences]
+        return self.task.predict(self.inference, list(self.task.encode(unlabeled)))
+
+    def evaluate(self, sentences: Sequence[TaggedSentence]) -> dict[str, Any]:
+        """Span scores on tagged sentences, see `Tagging.evaluate`."""
+        sentences = list(sentences)
+        return self.task.evaluate(self.inference, list(self.task.encode(sentences)), sentences)
+
+    def save(self, folder: str | Path, facts: dict[str, Any] | None = None) -> None:
+        """Writes the model as a folder: config, weights, tokenizer, labels, model card.
+
+        Args:
+            folder: Made where it is not there. config.json is written last: a folder with one is
+                whole.
+            facts: What the model card should tell: names to values.
+
+        Raises:
+            StorageError: If there is no room; what was there before stays.
+        """
+        folder = make_folder(folder)
+        config = self.model.get_config()
+        tensors = {name: variable.numpy() for name, variable in _named_weights(self.model)}
+        kept = config.pop(_KEPT, None)
+        if kept is not None:
+            tensors[_KEPT] = np.asarray(kept, np.int32)
+        with replacing(folder / WEIGHTS_FILE) as partial:
+            safetensors.numpy.save_file(tensors, partial)
+        self.task.encoder.save(folder)
+        write_bytes(folder / LABELS_FILE, "".join(f"{n}\n" for n in self.task.labels).encode())
+        class_name = type(self.model).__name__
+        write_bytes(folder / "README.md", self._model_card(class_name, facts or {}).encode())
+        write_json(
+            folder / CONFIG_FILE,
+            {
+                "format": _FORMAT,
+                "task": self.task.to_config() | {"seq_len": self.task.encoder.seq_len},
+                "model": {"class_name": class_name, "config": config},
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "TrainedModel":
+        """Reads what `save` wrote. Nothing in the folder is executed.
+
+        Args:
+            folder: A folder with config.json, or a run directory (then its student is taken).
+
+        Raises:
+            InputError: If the folder is none of ours, is incomplete, or is damaged.
+        """
+        folder = Path(folder)
+        if not (folder / CONFIG_FILE).is_file() or (folder / "student").is_dir():
+            if not (folder / "student" / CONFIG_FILE).is_file():
+                raise InputError(
+                    f"{folder}: no finished model here: there is neither {CONFIG_FILE} of a model "
+                    "nor student/ of a finished run; give the folder of a model or of a run."
+                )
+            folder = folder / "student"
+        config = _read_config(folder)
+        tensors = _read_tensors(folder / WEIGHTS_FILE)
+        labels = Labels.from_file(folder / LABELS_FILE)
+        encoder = TextEncoder.from_folder(folder, seq_len=config["task"]["seq_len"])
+        task = Tagging(labels, encoder, scheme=config["task"]["scheme"])
+        return cls(_build_model(folder, config["model"], tensors), task)
+
+    def _model_card(self, class_name: str, facts: dict[str, Any]) -> str:
+        parameters = sum(int(np.prod(v.shape)) for _, v in _named_weights(self.model))
+        rows = {
+            "Model": class_name,
+            "Task": self.task.name,
+            "Parameters": f"{parameters:,}",
+            "Labels": ", ".join(self.task.labels),
+            **facts,
+        }
+        table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+        return (
+            "---\nlibrary_name: xdistil\ntags:\n- token-classification\n- distillation\n---\n\n"
+            f"# {class_name}, made by xdistil\n\n| what | value |\n|---|---|\n{table}\n\n"
+            "```python\nimport xdistil\n\n"
+            'trained = xdistil.load("this folder")\n'
+            'print(trained.predict([["some", "words"]]))\n```\n'
+        )
+
+
+def load(folder: str | Path) -> TrainedModel:
+    """Loads a trained model from its folder or from a run directory.
+
+    Args:
+        folder: `RUN/student`, `RUN/teacher`, or `RUN`, which means its student.
+
+    Returns:
+        The model with its task: `.model`, `.task`, `.predict(sentences)`.
+
+    Raises:
+        InputError: If there is no whole model of ours in the folder.
+    """
+    return TrainedModel.load(folder)
+
+
+def _named_weights(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """Weights with names that are stable across processes; seed generators are none."""
+    seen: set[int] = set()
+    for group, members in model.layer_groups.items():
+        for number, layer in enumerate(members):
+            for weight_number, weight in enumerate(layer.weights):
+                seen.add(id(weight))
+                yield f"{group}.{number}.{weight_number}.{weight.name}", weight
+    left = [weight.path for weight in model.weights if id(weight) not in seen]
+    if left:
+        raise ValueError(f"Weights outside the layer groups: {left}")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+        raise InputError(
+            f"{path}: not the configuration of an xdistil model (format {_FORMAT!r} expected); "
+            "for a checkpoint of the hub use Teacher.from_preset."
+        )
+    return config
+
+
+def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return safetensors.numpy.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; make the model again.") from error
+
+
+def _build_model(folder: Path, config: dict[str, Any], tensors: dict[str, Any]) -> keras.Model:
+    class_name = config.get("class_name")
+    if class_name not in _MODELS:
+        raise InputError(
+            f"{folder / CONFIG_FILE}: unknown model class {class_name!r}; known are "
+            f"{', '.join(_MODELS)}."
+        )
+    settings = dict(config["config"])
+    kept = tensors.pop(_KEPT, None)
+    if kept is not None:
+        settings[_KEPT] = kept.tolist()
+    model = getattr(xdistil.models, class_name).from_config(settings)
+    weights = dict(_named_weights(model))
+    if weights.keys() != tensors.keys():
+        odd = sorted(weights.keys() ^ tensors.keys())
+        raise InputError(
+            f"{folder / WEIGHTS_FILE}: weights do not belong to the configuration beside it; "
+            f"missing or left over: {', '.join(odd[:5])}."
+        )
+    for name, weight in weights.items():
+        if tuple(weight.shape) != tensors[name].shape:
+            raise InputError(
+                f"{folder / WEIGHTS_FILE}: {name} has shape {tensors[name].shape}, the "
+                f"configuration says {tuple(weight.shape)}."
+            )
+        weight.assign(tensors[name])
+    return model
