@@ -1,0 +1,120 @@
+"""Files that are either whole or not there, whenever the process dies or the disk fills up.
+
+Each write goes to a hidden neighbour first, is flushed to the disk, and then takes the place of the
+old file in one rename: a reader sees the old bytes or the new ones, never a mixture.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from xdistil.errors import InputError, StorageError
+
+_CHUNK = 1 << 20
+
+
+def storage_error(path: str | os.PathLike, reason: object) -> StorageError:
+    """Says in one line that `path` could not be written, and what to do about it."""
+    text = getattr(reason, "strerror", None) or str(reason).splitlines()[0]
+    return StorageError(
+        f"{os.fspath(path)}: cannot write: {text}. Nothing that was there is damaged; make room "
+        "(or the folder writable) and give the same command again: it goes on from here"
+    )
+
+
+def partial_path(path: str | os.PathLike) -> pathlib.Path:
+    """The hidden neighbour that is written before it takes the name of `path`."""
+    path = pathlib.Path(path)
+    # One fixed name, so that what a killed process left behind is overwritten by the next one.
+    return path.with_name(f".{path.name}.partial")
+
+
+def sync_folder(folder: str | os.PathLike) -> None:
+    """Makes renames in `folder` survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a path to write to; on leaving, that file takes the place of `path` in one step.
+
+    When the body raises, what it wrote is removed and `path` stays as it was.
+
+    Args:
+        path: The file to make or to replace. Its folder must exist.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+    path = pathlib.Path(path)
+    partial = partial_path(path)
+    try:
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise storage_error(path, error) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Writes `content` to `path` in one step.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+    with replacing(path) as partial, open(partial, "wb") as file:
+        file.write(content)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes `value` as indented JSON to `path` in one step.
+
+    Raises:
+        StorageError: The disk is full, or the folder cannot be written.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    write_bytes(path, (text + "\n").encode("utf-8"))
+
+
+def make_folder(path: str | os.PathLike) -> pathlib.Path:
+    """Makes `path` with its parents where it is not there yet.
+
+    Raises:
+        StorageError: The disk is full, or a parent cannot be written or is a file.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return path
+
+
+def sha256_of_file(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file's bytes in hexadecimal, read in pieces of 1 MiB.
+
+    Raises:
+        InputError: The file is not there or cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+    return digest.hexdigest()

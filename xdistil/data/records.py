@@ -1,0 +1,250 @@
+"""Encoded examples on disk, with or without the arrays of a teacher, as verified TFRecord shards.
+
+A store is a folder of shards under `manifest.jsonl`. A shard is one file for the tokens and one for
+each array, a record an example in each, so that a stage that learns from logits alone never reads
+the hidden states (fifty times larger). Only real positions are stored.
+
+    00000.tokens.tfrecord            int32 (4, length): token_ids, segment_ids, word_starts, labels
+    00000.logits.tfrecord            float16 (length, width)
+    00000.hidden_states_6.tfrecord   float16 (length, width)
+    manifest.jsonl                   first line the key, then a line a shard, then the total
+
+Every line of the manifest carries its own checksum, and the checksum of each file of its shard.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from xdistil.data.examples import EncodedExample
+from xdistil.data.record_manifest import (
+    MANIFEST,
+    TOKENS,
+    ArraySpec,
+    Manifest,
+    fault_of_shard,
+    file_name,
+)
+from xdistil.data.record_writer import ComputeArrays, ShardWriter
+from xdistil.errors import InputError
+
+_HIDDEN = "hidden_states_"
+
+
+class RecordStore:
+    """A finished store of encoded examples, read with `read_records`.
+
+    Args:
+        folder: The store's folder.
+        key: The key it was written under.
+        arrays: Name of each array to its `ArraySpec`.
+        shards: The manifest's entry of each shard, in order.
+
+    Attributes:
+        examples: Number of examples.
+        length_histogram: int64 array; entry `i` is the number of examples of `i` positions.
+        files: Path of every shard file.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        key: str,
+        arrays: Mapping[str, ArraySpec],
+        shards: Sequence[dict],
+    ):
+        self.folder = folder
+        self.key = key
+        self.arrays = dict(arrays)
+        self.shards = list(shards)
+        self.examples = sum(shard["examples"] for shard in shards)
+        self.length_histogram = _sum_histograms(shard["lengths"] for shard in shards)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike, verify: bool = True) -> "RecordStore":
+        """Opens a finished store.
+
+        Args:
+            folder: The store's folder.
+            verify: Read every file and compare its checksum; else only sizes are compared.
+
+        Raises:
+            InputError: There is no finished store, or a shard is missing, cut or changed.
+        """
+        folder = pathlib.Path(folder)
+        manifest = Manifest.read(folder)
+        if manifest is None:
+            raise InputError(f"{folder}: holds no records ({MANIFEST} is missing)")
+        if manifest.total is None:
+            raise InputError(
+                f"{folder}: the records are not finished; run the command that writes them again"
+            )
+        for shard in manifest.in_order():
+            fault = fault_of_shard(folder, shard, verify)
+            if fault:
+                raise InputError(f"{fault}; run the command that writes it again to repair it")
+        return cls(folder, manifest.key, manifest.arrays, manifest.in_order())
+
+    @property
+    def files(self) -> list[pathlib.Path]:
+        return [self.folder / name for shard in self.shards for name in shard["files"]]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file["bytes"] for shard in self.shards for file in shard["files"].values())
+
+    def dataset(self, **options) -> tf.data.Dataset:
+        """`read_records([self], **options)`."""
+        return read_records([self], **options)
+
+
+def write_records(
+    folder: str | os.PathLike,
+    examples: Iterable[EncodedExample],
+    *,
+    key: str,
+    shard_size: int = 2048,
+    arrays: ComputeArrays | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> RecordStore:
+    """Writes examples, and the arrays computed for them, one shard at a time.
+
+    Shard `i` depends on examples `[i * shard_size, (i + 1) * shard_size)` alone. Called again after
+    a kill, a full disk or damage, it keeps every shard that is whole, passes over its examples
+    without computing anything, writes the rest, and ends in the bytes of an undisturbed run.
+    Never more than one shard is held in memory.
+
+    Args:
+        folder: Where the store lies or will lie.
+        examples: The encoded examples, the same ones in the same order at each call.
+        key: Fingerprint of all that decides the contents.
+        shard_size: Examples a shard.
+        arrays: Takes the examples of one shard, returns for each a dict of arrays `(length, width)`
+            or `(width,)`; names, widths and dtypes must be the same for all.
+        on_progress: Called with the number of examples done, after each shard.
+
+    Raises:
+        InputError: The folder holds records of another key, or other files.
+        StorageError: The disk is full. What was written before stays good.
+    """
+    writer = ShardWriter(pathlib.Path(folder), key, shard_size, arrays, on_progress)
+    manifest = writer.write(examples)
+    return RecordStore(writer.folder, key, manifest.arrays, manifest.in_order())
+
+
+def read_records(
+    stores: Sequence[RecordStore],
+    *,
+    arrays: Sequence[str] = (),
+    shuffle: bool = True,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle_buffer: int = 4096,
+    cycle_length: int = 8,
+) -> tf.data.Dataset:
+    """Examples of one or several stores, mixed, in an order that `(seed, epoch)` alone decides.
+
+    The shards of all stores are permuted, `cycle_length` of them are read side by side, and the
+    records pass through a shuffle buffer; memory does not grow with the number of shards.
+
+    Args:
+        stores: Stores to read; two or more are mixed ("both": labeled and transfer).
+        arrays: Names of the arrays to read; others are not touched on the disk.
+        shuffle: False gives the order in which they were written, store after store.
+        seed: Non-negative.
+        epoch: Non-negative.
+        shuffle_buffer: Examples in the buffer.
+        cycle_length: Shards open at a time when shuffling.
+
+    Returns:
+        Unbatched `(features, targets)`. `features`: int32 `(length,)` under `token_ids`,
+        `segment_ids`, `padding_mask`, `word_starts`. `targets`: int32 `labels`, -1 where there is
+        none, and the asked arrays under their names, where `hidden_states_6` is
+        `targets["hidden_states"][6]`.
+
+    Raises:
+        InputError: A store lacks an asked array, or two stores disagree about one.
+    """
+    specs = _specs_in_common(stores, arrays)
+    records = _serialized(stores, specs, shuffle, seed, epoch, shuffle_buffer, cycle_length)
+    return records.map(
+        lambda *record: _decode(record, specs),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+# Reading
+
+
+def _specs_in_common(stores: Sequence[RecordStore], arrays: Sequence[str]) -> dict[str, ArraySpec]:
+    specs: dict[str, ArraySpec] = {}
+    for store in stores:
+        for name in arrays:
+            if name not in store.arrays:
+                held = ", ".join(sorted(store.arrays)) or "none"
+                raise InputError(f"{store.folder}: no array `{name}` in the store; it has: {held}")
+            if specs.setdefault(name, store.arrays[name]) != store.arrays[name]:
+                raise InputError(
+                    f"{store.folder}: array `{name}` is {store.arrays[name]}, in another store it "
+                    f"is {specs[name]}"
+                )
+    return specs
+
+
+def _serialized(stores, specs, shuffle, seed, epoch, shuffle_buffer, cycle_length):
+    """Dataset of tuples of strings: the tokens' record, then one for each array."""
+    columns = [TOKENS, *specs]
+    names = [
+        [str(store.folder / file_name(shard["shard"], column)) for column in columns]
+        for store in stores
+        for shard in store.shards
+    ]
+    names = np.array(names, dtype=object).reshape(-1, len(columns))
+    state = np.random.SeedSequence([seed, epoch]).generate_state(2)
+    if shuffle:
+        names = names[np.random.default_rng(state).permutation(len(names))]
+    shards = tf.data.Dataset.from_tensor_slices(tf.constant(names.tolist(), tf.string, names.shape))
+
+    def records_of_shard(row):
+        return tf.data.Dataset.zip(*(tf.data.TFRecordDataset(row[i]) for i in range(len(columns))))
+
+    if not shuffle:
+        return shards.flat_map(records_of_shard)
+    records = shards.interleave(
+        records_of_shard, cycle_length=cycle_length, block_length=16, deterministic=True
+    )
+    return records.shuffle(shuffle_buffer, seed=int(state[0]), reshuffle_each_iteration=False)
+
+
+def _decode(record: tuple[tf.Tensor, ...], specs: Mapping[str, ArraySpec]):
+    tokens = tf.reshape(tf.io.decode_raw(record[0], tf.int32), (4, -1))
+    features = {
+        "token_ids": tokens[0],
+        "segment_ids": tokens[1],
+        "padding_mask": tf.ones_like(tokens[0]),
+        "word_starts": tokens[2],
+    }
+    targets: dict = {"labels": tokens[3]}
+    for value, (name, spec) in zip(record[1:], specs.items(), strict=True):
+        array = tf.io.decode_raw(value, tf.as_dtype(spec.dtype))
+        shape = (-1, spec.width) if spec.per_position else (spec.width,)
+        array = tf.reshape(array, shape)
+        if name.startswith(_HIDDEN):
+            targets.setdefault("hidden_states", {})[int(name.removeprefix(_HIDDEN))] = array
+        else:
+            targets[name] = array
+    return features, targets
+
+
+def _sum_histograms(histograms: Iterable[Sequence[int]]) -> np.ndarray:
+    total = np.zeros(1, np.int64)
+    for histogram in histograms:
+        wide = np.zeros(max(len(total), len(histogram)), np.int64)
+        wide[: len(total)] += total
+        wide[: len(histogram)] += histogram
+        total = wide
+    return total

@@ -1,0 +1,396 @@
+"""The folder of one run (`--output_dir`): what is needed to go on, and to know what was done."""
+
+import fcntl
+import importlib.metadata
+import json
+import logging
+import os
+import pathlib
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from xdistil.data import atomic_files
+from xdistil.errors import InputError, StorageError
+
+_FORMAT = "xdistil run directory 1"
+_VERSIONS_OF = ("xdistil", "keras", "keras-hub", "tensorflow", "numpy")
+_FOLDERS = ("teacher", "teacher_targets", "stages", "student", "export", "records", "events")
+_FILES = ("config.json", "progress.json", "report.json", "report.html", "run.log", "run.lock")
+
+
+class RunDirectory:
+    """A run's folder, locked for this process until `close`.
+
+    Get one from `RunDirectory.open`. Layout:
+
+        config.json        settings, seeds, versions, hashes of the inputs
+        teacher/ teacher_targets/ student/ export/
+        stages/NN-name/    state, history, `done` when whole
+        progress.json      seconds spent, over all calls
+        report.json report.html run.log events/
+
+    Example:
+
+    ```python
+    with RunDirectory.open("run", {"recipe": "D4.2", "seed": 0}) as run:
+        stage = run.stage(1, "representation")
+        if not stage.is_done:
+            stage.write_history([{"epoch": 1, "loss": 0.5}])
+            stage.mark_done({"epochs": 1})
+        run.add_seconds("distillation", 12.5)
+    ```
+    """
+
+    def __init__(self, path: str | os.PathLike, lock: int, config: Mapping[str, Any]):
+        self.path = pathlib.Path(path)
+        self.config = dict(config)
+        self._lock: int | None = lock
+        self._handlers: list[tuple[logging.Logger, logging.Handler]] = []
+        self.version_warnings: list[str] = []
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike,
+        config: Mapping[str, Any],
+        overwrite: bool = False,
+        *,
+        inputs: Mapping[str, str] | None = None,
+        irrelevant: Collection[str] = (),
+    ) -> "RunDirectory":
+        """Makes a run's folder, or opens the one of the same configuration to go on.
+
+        Args:
+            path: The folder; made with its parents where it is not there.
+            config: All settings, as JSON would hold them; nested dicts are fine.
+            overwrite: Begin anew: what an earlier run made here is removed, other files stay.
+            inputs: Name of each input to its hash (`hash_files`); must stay the same too.
+            irrelevant: Settings that may differ between calls, such as progress bars and the path
+                itself; dotted names reach into nested dicts.
+
+        Raises:
+            InputError: The folder belongs to another configuration (the differing settings are
+                named), to another process that is running now, or holds something else.
+            StorageError: The folder cannot be made or written.
+        """
+        path = pathlib.Path(path)
+        _refuse_foreign(path)
+        atomic_files.make_folder(path)
+        lock = _take_lock(path)
+        try:
+            if overwrite:
+                _empty(path)
+            wanted = _record(config, inputs)
+            run = cls(path, lock, wanted)
+            if run.config_path.exists():
+                _compare(run, _read_config(run.config_path), wanted, irrelevant)
+            else:
+                atomic_files.write_json(run.config_path, wanted)
+        except BaseException:
+            os.close(lock)
+            raise
+        return run
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets another process have the folder, and ends the log."""
+        for logger, handler in self._handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        self._handlers.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def config_path(self) -> pathlib.Path:
+        return self.path / "config.json"
+
+    @property
+    def teacher(self) -> pathlib.Path:
+        return self.path / "teacher"
+
+    @property
+    def teacher_targets(self) -> pathlib.Path:
+        return self.path / "teacher_targets"
+
+    @property
+    def records(self) -> pathlib.Path:
+        """Encoded examples without arrays, where the teacher runs online."""
+        return self.path / "records"
+
+    @property
+    def student(self) -> pathlib.Path:
+        return self.path / "student"
+
+    @property
+    def export(self) -> pathlib.Path:
+        return self.path / "export"
+
+    @property
+    def events(self) -> pathlib.Path:
+        """Events for TensorBoard."""
+        return self.path / "events"
+
+    @property
+    def report_json(self) -> pathlib.Path:
+        return self.path / "report.json"
+
+    @property
+    def report_html(self) -> pathlib.Path:
+        return self.path / "report.html"
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self.path / "run.log"
+
+    def stage(self, number: int, name: str) -> "StageDirectory":
+        """The folder `stages/NN-name`, made where it is not there."""
+        return StageDirectory(self.path / "stages" / f"{number:02d}-{name}")
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes `value` to the file `name` of this folder in one step."""
+        atomic_files.write_json(self.path / name, value)
+
+    def log_to_file(self, logger: logging.Logger) -> logging.Handler:
+        """Appends what `logger` says to run.log, with date and time, until `close`."""
+        try:
+            handler = _LogFile(self.log, encoding="utf-8")
+        except OSError as error:
+            raise atomic_files.storage_error(self.log, error) from error
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        self._handlers.append((logger, handler))
+        return handler
+
+    def add_seconds(self, phase: str, seconds: float) -> None:
+        """Adds to the time spent in `phase`; kept on the disk, so it sums over all calls."""
+        spent = self.seconds()
+        spent[phase] = spent.get(phase, 0.0) + seconds
+        self.write_json("progress.json", {"seconds": spent})
+
+    def seconds(self) -> dict[str, float]:
+        """Time spent in each phase over all calls, in seconds."""
+        return dict((read_json(self.path / "progress.json") or {}).get("seconds", {}))
+
+
+class StageDirectory:
+    """The folder of one stage.
+
+    Args:
+        path: The folder; made where it is not there.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = atomic_files.make_folder(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def checkpoint(self) -> pathlib.Path:
+        """State in the middle of the stage: weights, optimizer, epoch."""
+        return self.path / "state.safetensors"
+
+    @property
+    def best(self) -> pathlib.Path:
+        """Weights of the best epoch on dev so far."""
+        return self.path / "best.safetensors"
+
+    @property
+    def final(self) -> pathlib.Path:
+        """What the stage hands to the next one."""
+        return self.path / "final.safetensors"
+
+    @property
+    def history_path(self) -> pathlib.Path:
+        return self.path / "history.json"
+
+    def history(self) -> list[dict[str, Any]]:
+        """A dict an epoch; empty before the first one."""
+        return read_json(self.history_path) or []
+
+    def write_history(self, history: Iterable[Mapping[str, Any]]) -> None:
+        atomic_files.write_json(self.history_path, [dict(epoch) for epoch in history])
+
+    @property
+    def is_done(self) -> bool:
+        return self.done_record() is not None
+
+    def mark_done(self, record: Mapping[str, Any] | None = None) -> None:
+        """Writes the marker; call it last, when everything else of the stage is on the disk."""
+        atomic_files.write_json(self.path / "done", dict(record or {}))
+
+    def done_record(self) -> dict[str, Any] | None:
+        """What `mark_done` was given, or None while the stage is not done."""
+        return read_json(self.path / "done")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The value in a JSON file of the run, or None where there is no file.
+
+    Raises:
+        InputError: The file is not JSON; it was changed by something else.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: cannot be read as JSON: {reason}; remove it or its run"
+        ) from error
+
+
+def hash_files(paths: Iterable[str | os.PathLike]) -> dict[str, str]:
+    """SHA-256 of each file's bytes, under its path as given; files of any size.
+
+    Raises:
+        InputError: A file is not there or cannot be read.
+    """
+    return {os.fspath(path): atomic_files.sha256_of_file(path) for path in paths}
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        # A full disk stops the run where data is lost, not where a line of the log is.
+        return
+
+
+def _known(name: str) -> bool:
+    return name in _FOLDERS + _FILES or name in {atomic_files.partial_path(f).name for f in _FILES}
+
+
+def _refuse_foreign(path: pathlib.Path) -> None:
+    """A folder is ours when it is new, empty, or has our config.json."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"{path}: is a file, not a folder; give another output directory")
+    config = path / "config.json"
+    if config.exists():
+        _read_config(config)
+        return
+    # A run killed before its config.json was written has left at most the lock.
+    others = sorted(p.name for p in path.iterdir() if p.name not in ("run.lock", _PARTIAL_CONFIG))
+    if others:
+        raise InputError(
+            f"{path}: holds {len(others)} other files ({', '.join(others[:3])}) and no run of "
+            "xdistil; give another output directory"
+        )
+
+
+_PARTIAL_CONFIG = atomic_files.partial_path("config.json").name
+
+
+def _read_config(path: pathlib.Path) -> dict[str, Any]:
+    config = read_json(path)
+    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+        raise InputError(
+            f"{path}: was not written by this version of xdistil (expected format `{_FORMAT}`); "
+            "give another output directory"
+        )
+    return config
+
+
+def _take_lock(path: pathlib.Path) -> int:
+    try:
+        lock = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise atomic_files.storage_error(path / "run.lock", error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+        os.close(lock)
+        raise InputError(
+            f"{path}: another run is at work here (process {owner}); wait for it or give another "
+            "output directory"
+        ) from error
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(lock)
+        raise atomic_files.storage_error(path / "run.lock", error) from error
+    return lock
+
+
+def _empty(path: pathlib.Path) -> None:
+    """Removes what a run makes, and nothing else; the lock stays, being held."""
+    try:
+        # config.json goes last: a kill half way leaves a folder that is still known as ours.
+        for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "config.json"):
+            if not _known(entry.name) or entry.name == "run.lock":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be emptied: {error.strerror}") from error
+
+
+def _record(config: Mapping[str, Any], inputs: Mapping[str, str] | None) -> dict[str, Any]:
+    record = {
+        "format": _FORMAT,
+        "settings": dict(config),
+        "inputs": dict(inputs or {}),
+        "versions": {name: _version(name) for name in _VERSIONS_OF},
+    }
+    # As it will be read back: tuples become lists, paths strings.
+    return json.loads(json.dumps(record, default=str))
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _compare(run: RunDirectory, held: dict, wanted: dict, irrelevant: Collection[str]) -> None:
+    for part in ("settings", "inputs"):
+        differing = [
+            f"{name} was {before}, is {now}"
+            for name, before, now in _differences(held.get(part, {}), wanted[part])
+            if not any(name == key or name.startswith(f"{key}.") for key in irrelevant)
+        ]
+        if differing:
+            what = "other settings" if part == "settings" else "other inputs"
+            raise InputError(
+                f"{run.path}: holds a run with {what}: {'; '.join(differing)}. Give these again, "
+                "another output directory, or --overwrite"
+            )
+    run.version_warnings = [
+        f"{run.path}: {name} was {before} when this run began, is {now}"
+        for name, before, now in _differences(held.get("versions", {}), wanted["versions"])
+    ]
+
+
+def _differences(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(dotted name, value before, value now) of all that differs."""
+    before, now = _flat(held), _flat(wanted)
+    return [
+        (name, before.get(name, "not set"), now.get(name, "not set"))
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping) and item:
+            flat |= _flat(item, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.dumps(item, ensure_ascii=False)
+    return flat

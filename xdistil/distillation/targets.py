@@ -1,0 +1,260 @@
+"""Teacher targets: the teacher runs over the text once, and what it said stays on the disk."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xdistil.data import atomic_files
+from xdistil.data.examples import EncodedExample
+from xdistil.data.records import RecordStore, write_records
+from xdistil.errors import InputError
+
+TEACHER_RUNS = "teacher_runs.json"
+_FORMAT = "teacher targets 1"
+_FLOAT16_MAX = 65504.0
+
+
+def compute_targets(
+    folder: str | os.PathLike,
+    examples: Iterable[EncodedExample],
+    *,
+    teacher: keras.Model,
+    text: str,
+    layers: Sequence[int] = (),
+    logits: bool = True,
+    lengths: Sequence[int],
+    token_budget: int = 8192,
+    shard_size: int = 2048,
+    jit_compile: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> RecordStore:
+    """Runs the teacher over `examples` and keeps its outputs at float16, real positions only.
+
+    Within a shard the examples are sorted by length into batches of one static shape a bucket; what
+    is stored does not depend on that. Called again it goes on after the last whole shard; called on
+    a finished store it runs nothing. `TeacherRuns.read(folder)` says how often the teacher ran.
+
+    Args:
+        folder: Where the targets lie or will lie.
+        examples: Encoded examples, the same ones in the same order at each call.
+        teacher: Called as `teacher(features, training=False)`; returns a dict with `logits`
+            `(batch, length, classes)` and `hidden_states`, a tuple of `(batch, length, dim)`.
+        text: Fingerprint of the examples: of the files and the encoder that they come from
+            (`fingerprint`), or of the examples themselves (`examples_fingerprint`).
+        layers: Indices into `hidden_states` to keep; they are stored as `hidden_states_<index>`.
+        logits: Whether to keep the logits.
+        lengths: Bucket lengths, ascending; the last one at least the longest example.
+        token_budget: Positions in a batch, padding included.
+        shard_size: Examples a shard.
+        jit_compile: Compile the teacher's forward pass with XLA, once for each bucket.
+        on_progress: Called with the number of examples done, after each shard.
+
+    Raises:
+        InputError: The folder holds targets of another teacher, text or settings; an example is
+            longer than every bucket; the teacher gives NaN.
+        StorageError: The disk is full. What was written before stays good.
+    """
+    layers = tuple(sorted(set(layers)))
+    if not layers and not logits:
+        raise ValueError("nothing to compute: no `layers` and `logits=False`")
+    settings = {"layers": layers, "logits": logits, "policy": teacher.dtype_policy.name}
+    key = fingerprint(_FORMAT, teacher_fingerprint(teacher), text, settings)
+    runs = _Recorder(atomic_files.make_folder(folder), on_progress)
+    forward = _TeacherPass(teacher, layers, logits, lengths, token_budget, jit_compile)
+
+    def arrays_of_shard(chunk: list[EncodedExample]) -> list[dict[str, np.ndarray]]:
+        runs.start(len(chunk))
+        return forward.run(chunk, runs)
+
+    store = write_records(
+        folder,
+        examples,
+        key=key,
+        shard_size=shard_size,
+        arrays=arrays_of_shard,
+        on_progress=runs.progress,
+    )
+    runs.finish(store.examples)
+    return store
+
+
+@dataclasses.dataclass
+class TeacherRuns:
+    """How often the teacher ran for a folder of targets, over all calls.
+
+    Args:
+        examples: Examples in the store.
+        examples_kept: Examples whose outputs were written: `examples` once, and again for each
+            shard that was damaged later.
+        examples_run: Examples that the teacher was started on: also those of a shard that a kill
+            took before it was written.
+        clipped: Values outside the range of float16, set to its limits.
+    """
+
+    examples: int = 0
+    examples_kept: int = 0
+    examples_run: int = 0
+    clipped: int = 0
+
+    @property
+    def teacher_passes(self) -> float:
+        """Times that the teacher's outputs were computed for the text: 1 unless something broke."""
+        return self.examples_kept / self.examples if self.examples else 0.0
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike) -> "TeacherRuns":
+        """Reads the counts of a folder; all zero where there are none (or only damaged ones)."""
+        try:
+            return cls(**json.loads((pathlib.Path(folder) / TEACHER_RUNS).read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+
+def fingerprint(*parts: object) -> str:
+    """SHA-256 of the parts as JSON (strings, numbers, lists, dicts of them)."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def teacher_fingerprint(model: keras.Model) -> str:
+    """SHA-256 over shape, dtype and bytes of the model's weights, in their order.
+
+    Names are left out, since Keras numbers them differently in each process.
+    """
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        array = np.asarray(keras.ops.convert_to_numpy(variable.value), order="C")
+        digest.update(f"{array.dtype.name} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def examples_fingerprint(examples: Iterable[EncodedExample]) -> str:
+    """SHA-256 over all that a store keeps of the examples; reads them through once."""
+    digest = hashlib.sha256()
+    for example in examples:
+        fields = (example.token_ids, example.segment_ids, example.word_starts, example.labels)
+        for field in fields:
+            values = b"-" if field is None else np.asarray(field, "<i4").tobytes()
+            digest.update(len(values).to_bytes(4, "little") + values)
+    return digest.hexdigest()
+
+
+class _Recorder:
+    """Keeps `TeacherRuns` on the disk while the teacher works."""
+
+    def __init__(self, folder: pathlib.Path, on_progress: Callable[[int], None] | None):
+        self.path = folder / TEACHER_RUNS
+        self.counts = TeacherRuns.read(folder)
+        self.on_progress = on_progress
+        self.in_flight = 0
+        self.clipped = 0
+
+    def start(self, examples: int) -> None:
+        # Written before the work: a kill cannot hide that the teacher ran.
+        self.in_flight = examples
+        self.counts.examples_run += examples
+        self._write()
+
+    def progress(self, done: int) -> None:
+        if self.in_flight:
+            self.counts.examples_kept += self.in_flight
+            self.counts.clipped += self.clipped
+            self.in_flight = self.clipped = 0
+            self._write()
+        if self.on_progress:
+            self.on_progress(done)
+
+    def finish(self, examples: int) -> None:
+        # A kill between a shard's last byte and its count leaves the count short by that shard.
+        kept = max(self.counts.examples_kept, examples)
+        if (self.counts.examples, self.counts.examples_kept) != (examples, kept):
+            self.counts.examples, self.counts.examples_kept = examples, kept
+            self._write()
+
+    def _write(self) -> None:
+        atomic_files.write_json(self.path, dataclasses.asdict(self.counts))
+
+
+class _TeacherPass:
+    """The teacher's forward pass over a list of examples, one static shape a bucket."""
+
+    def __init__(self, teacher, layers, logits, lengths, token_budget, jit_compile):
+        self.teacher = teacher
+        self.layers = layers
+        self.logits = logits
+        self.lengths = np.asarray(lengths)
+        self.token_budget = token_budget
+        self.forward = tf.function(self._forward, jit_compile=jit_compile)
+
+    def _forward(self, features: Mapping[str, tf.Tensor]):
+        outputs = self.teacher(features, training=False)
+        kept = {f"hidden_states_{layer}": outputs["hidden_states"][layer] for layer in self.layers}
+        if self.logits:
+            kept["logits"] = outputs["logits"]
+        real = tf.cast(features["padding_mask"], tf.bool)[..., None]
+        clipped = tf.add_n([_count(real & (tf.abs(x) > _FLOAT16_MAX)) for x in kept.values()])
+        broken = tf.add_n([_count(real & tf.math.is_nan(x)) for x in kept.values()])
+        arrays = {
+            name: tf.cast(tf.clip_by_value(x, -_FLOAT16_MAX, _FLOAT16_MAX), tf.float16)
+            for name, x in kept.items()
+        }
+        return arrays, clipped, broken
+
+    def run(self, chunk: list[EncodedExample], runs: _Recorder) -> list[dict[str, np.ndarray]]:
+        found: list[dict[str, np.ndarray]] = [{} for _ in chunk]
+        for rows, length, batch_size in self._batches(chunk):
+            features = _features([chunk[row] for row in rows], length, batch_size)
+            arrays, clipped, broken = self.forward(features)
+            if int(broken):
+                raise InputError(
+                    f"the teacher gives NaN at {int(broken)} values; check its weights and its "
+                    "precision"
+                )
+            runs.clipped += int(clipped)
+            for name, values in arrays.items():
+                values = values.numpy()
+                for i, row in enumerate(rows):
+                    # A copy, so that the padded batch can go.
+                    found[row][name] = values[i, : len(chunk[row].token_ids)].copy()
+        return found
+
+    def _batches(self, chunk: list[EncodedExample]):
+        sizes = np.array([len(example.token_ids) for example in chunk])
+        buckets = np.searchsorted(self.lengths, sizes)
+        if buckets.max() >= len(self.lengths):
+            raise InputError(
+                f"an example has {sizes.max()} positions; the longest bucket has {self.lengths[-1]}"
+            )
+        for bucket in np.unique(buckets):
+            length = int(self.lengths[bucket])
+            batch_size = max(1, self.token_budget // length)
+            rows = np.flatnonzero(buckets == bucket)
+            for start in range(0, len(rows), batch_size):
+                yield rows[start : start + batch_size], length, batch_size
+
+
+def _features(examples: Sequence[EncodedExample], length: int, batch_size: int):
+    names = ("token_ids", "segment_ids", "padding_mask", "word_starts")
+    features = {name: np.zeros((batch_size, length), np.int32) for name in names}
+    for row in range(batch_size):
+        # Rows to spare repeat the last example: a row of padding alone is a case of its own for
+        # attention, and would cost as much.
+        example = examples[min(row, len(examples) - 1)]
+        size = len(example.token_ids)
+        features["token_ids"][row, :size] = example.token_ids
+        features["word_starts"][row, :size] = example.word_starts
+        features["padding_mask"][row, :size] = 1
+        if example.segment_ids is not None:
+            features["segment_ids"][row, :size] = example.segment_ids
+    return {name: tf.constant(values) for name, values in features.items()}
+
+
+def _count(condition: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(condition, tf.int32))
