@@ -1,0 +1,12 @@
+"""The report of a run: report.json for programs, report.html and a table for people."""
+
+from xdistil.report.console import report_table
+from xdistil.report.report import build_report, load_report, main_metric, write_report
+
+__all__ = [
+    "build_report",
+    "load_report",
+    "main_metric",
+    "report_table",
+    "write_report",
+]

@@ -1,0 +1,145 @@
+"""Teacher against student: the latency rows of report.json."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xdistil.metrics.latency import Latencies, measure_latency
+
+if TYPE_CHECKING:
+    import keras
+
+RUNTIMES = ("graph", "xla")
+
+
+def random_features(
+    vocabulary_size: int, *, batch_size: int, sequence_length: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Features of sentences that fill the whole length, for measurements.
+
+    Args:
+        vocabulary_size: ids are drawn evenly from all pieces.
+        batch_size: sentences.
+        sequence_length: pieces a sentence.
+        seed: of the draw.
+
+    Returns:
+        `token_ids`, `segment_ids`, `padding_mask` and `word_starts`, int32
+        `(batch_size, sequence_length)`, no padding.
+    """
+    shape = (batch_size, sequence_length)
+    token_ids = np.random.default_rng(seed).integers(0, vocabulary_size, shape, dtype=np.int32)
+    return {
+        "token_ids": token_ids,
+        "segment_ids": np.zeros(shape, np.int32),
+        "padding_mask": np.ones(shape, np.int32),
+        "word_starts": np.ones(shape, np.int32),
+    }
+
+
+def compile_call(
+    model: "keras.Model", features: Mapping[str, np.ndarray], runtime: str = "graph"
+) -> Callable[[], Any]:
+    """A call without arguments that computes a model's logits for these features.
+
+    Only the logits are asked for, so the compiler drops what only distillation wants.
+
+    Args:
+        model: a teacher or student: `model(features, training=False)["logits"]`.
+        features: int32 arrays `(batch_size, sequence_length)`; the shape is compiled in.
+        runtime: `graph` (`tf.function`) or `xla` (`tf.function(jit_compile=True)`).
+
+    Returns:
+        The call. Its first use traces and compiles.
+
+    Raises:
+        ValueError: an unknown `runtime`.
+    """
+    import tensorflow as tf
+
+    if runtime not in RUNTIMES:
+        raise ValueError(f"`runtime` must be one of {', '.join(RUNTIMES)}, received {runtime!r}.")
+    tensors = {name: tf.constant(array) for name, array in features.items()}
+
+    @tf.function(jit_compile=runtime == "xla")
+    def logits(inputs):
+        return model(inputs, training=False)["logits"]
+
+    concrete = logits.get_concrete_function(
+        {name: tf.TensorSpec(t.shape, t.dtype, name=name) for name, t in tensors.items()}
+    )
+    return lambda: concrete(**tensors)
+
+
+def compiled_calls(
+    model: "keras.Model",
+    features: Mapping[str, np.ndarray],
+    *,
+    name: str,
+    runtimes: Sequence[str] = RUNTIMES,
+) -> dict[str, Callable[[], Any]]:
+    """`compile_call` for each runtime, under names such as `teacher graph`."""
+    return {f"{name} {runtime}": compile_call(model, features, runtime) for runtime in runtimes}
+
+
+def speedup_row(
+    teacher: "keras.Model",
+    student: "keras.Model",
+    *,
+    batch_size: int,
+    sequence_length: int = 32,
+    runtimes: Sequence[str] = RUNTIMES,
+    repeats: int = 20,
+    max_seconds: float | None = None,
+) -> tuple[dict, Latencies]:
+    """Measure a teacher against its student, each in the runtime that suits it best.
+
+    All pairs of model and runtime run in turns. For each model the runtime with the smaller median
+    is taken, and the speed-up is the median over rounds of teacher time over student time.
+
+    Args:
+        teacher: the teacher.
+        student: the student; it reads the teacher's ids.
+        batch_size: sentences a call.
+        sequence_length: pieces a sentence, no padding.
+        runtimes: which to try, of `graph` and `xla`.
+        repeats: rounds.
+        max_seconds: time limit of the rounds, see `measure_latency`.
+
+    Returns:
+        A row of report.json's `latency` (`batch_size`, `sequence_length`, `runtime`, `teacher_ms`,
+        `student_ms`, `speedup`, beside them `teacher_runtime`, `student_runtime`; times are medians
+        of one call in milliseconds), and all the `Latencies`.
+    """
+    features = random_features(
+        teacher.vocabulary_size, batch_size=batch_size, sequence_length=sequence_length
+    )
+    calls = compiled_calls(teacher, features, name="teacher", runtimes=runtimes)
+    calls |= compiled_calls(student, features, name="student", runtimes=runtimes)
+    latencies = measure_latency(calls, repeats=repeats, max_seconds=max_seconds)
+    return latency_row(latencies, batch_size=batch_size, sequence_length=sequence_length), latencies
+
+
+def latency_row(latencies: Latencies, *, batch_size: int, sequence_length: int) -> dict:
+    """The row of report.json that measured calls `teacher …` and `student …` amount to."""
+    best = {
+        model: latencies.fastest([name for name in latencies.seconds if name.startswith(model)])
+        for model in ("teacher", "student")
+    }
+    runtime = {model: name.split(" ", 1)[1] for model, name in best.items()}
+    return {
+        "batch_size": batch_size,
+        "sequence_length": sequence_length,
+        "runtime": "TensorFlow "
+        + (
+            runtime["student"]
+            if runtime["student"] == runtime["teacher"]
+            else f"{runtime['teacher']} / {runtime['student']}"
+        ),
+        "teacher_ms": latencies.median_ms(best["teacher"]),
+        "student_ms": latencies.median_ms(best["student"]),
+        "speedup": latencies.speedup(best["teacher"], best["student"]),
+        "teacher_runtime": runtime["teacher"],
+        "student_runtime": runtime["student"],
+    }
