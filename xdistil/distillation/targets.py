@@ -64,8 +64,7 @@ def compute_targets(
     layers = tuple(sorted(set(layers)))
     if not layers and not logits:
         raise ValueError("nothing to compute: no `layers` and `logits=False`")
-    settings = {"layers": layers, "logits": logits, "policy": teacher.dtype_policy.name}
-    key = fingerprint(_FORMAT, teacher_fingerprint(teacher), text, settings)
+    key = targets_key(teacher, text, layers, logits)
     runs = _Recorder(atomic_files.make_folder(folder), on_progress)
     forward = _TeacherPass(teacher, layers, logits, lengths, token_budget, jit_compile)
 
@@ -120,6 +119,14 @@ class TeacherRuns:
 def fingerprint(*parts: object) -> str:
     """SHA-256 of the parts as JSON (strings, numbers, lists, dicts of them)."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def targets_key(
+    teacher: keras.Model, text: str, layers: Sequence[int], logits: bool
+) -> str:
+    """Fingerprint of all that decides the targets: teacher, text and what is kept."""
+    settings = {"layers": tuple(layers), "logits": logits, "policy": teacher.dtype_policy.name}
+    return fingerprint(_FORMAT, teacher_fingerprint(teacher), text, settings)
 
 
 def teacher_fingerprint(model: keras.Model) -> str:

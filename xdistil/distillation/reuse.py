@@ -1,0 +1,92 @@
+"""Takes a finished teacher and finished targets over from another run, where they are the same."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from xdistil.data.records import RecordStore
+from xdistil.distillation.run_directory import RunDirectory, read_json
+from xdistil.errors import InputError
+
+logger = logging.getLogger("xdistil")
+_HIDDEN = "hidden_states_"
+
+
+def link_finished_teacher(source: Path, target: RunDirectory, key: str) -> None:
+    """Takes over `source/teacher` if it was made from the same inputs and settings.
+
+    Args:
+        source: Another run's directory.
+        target: The run that may use it.
+        key: Fingerprint of what decides the teacher.
+
+    Raises:
+        InputError: If the other run has no finished teacher, or one of other inputs.
+    """
+    if (target.teacher / "config.json").exists():
+        return
+    record = read_json(source / "teacher" / "key.json")
+    if record is None:
+        raise InputError(f"{source}: --reuse_from names no run with a finished teacher.")
+    if record["key"] != key:
+        raise InputError(
+            f"{source}: its teacher was made from other text or settings than this run's; leave "
+            "--reuse_from out, or give the same data, labels, seed and teacher flags."
+        )
+    link_folder(source / "teacher", target.teacher)
+    logger.info("teacher: taken over from %s", source)
+
+
+def link_finished_targets(
+    source: Path,
+    target: Path,
+    needs: tuple[tuple[int, ...], bool],
+    key: Callable[[tuple[int, ...], bool], str],
+) -> tuple[tuple[int, ...], bool]:
+    """Takes over finished targets if they hold at least what is needed.
+
+    Args:
+        source: The other run's folder of targets.
+        target: Where they belong.
+        needs: Indices of hidden states, and whether logits are read.
+        key: From such a pair to the key of targets of this run's teacher and text.
+
+    Returns:
+        What the targets hold: more than needed where the other run had more.
+    """
+    try:
+        store = RecordStore.open(target if target.exists() else source, verify=False)
+    except InputError:
+        return needs
+    layers = tuple(
+        sorted(int(name.removeprefix(_HIDDEN)) for name in store.arrays if name.startswith(_HIDDEN))
+    )
+    held = (layers, "logits" in store.arrays)
+    if not (set(needs[0]) <= set(layers) and held[1] >= needs[1]) or store.key != key(*held):
+        return needs
+    if not target.exists():
+        link_folder(source, target)
+        logger.info("targets: taken over from %s", source)
+    return held
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """Makes `target` a copy of `source`, by hard links where the file system has them.
+
+    The files of a run are replaced, never written into, so a shared file stays what it was. The
+    target appears whole, in one rename.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial, copy_function=_link)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(partial, target)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

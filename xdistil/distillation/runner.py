@@ -1,0 +1,495 @@
+"""A whole distillation: teacher, targets, student, stages; each step done once, however often run."""
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from xdistil.data.atomic_files import write_json
+from xdistil.data.batching import bucket_lengths
+from xdistil.data.encoding import TextEncoder
+from xdistil.data.examples import EncodedExample, TaggedSentence
+from xdistil.data.labels import Labels
+from xdistil.data.records import RecordStore, read_records, write_records
+from xdistil.data.vocabulary import PrunedVocabulary
+from xdistil.distillation.losses import LabelCrossEntropy
+from xdistil.distillation.progress import Progress
+from xdistil.distillation.reuse import link_finished_teacher, link_finished_targets
+from xdistil.distillation.run_directory import RunDirectory, StageDirectory, read_json
+from xdistil.distillation.stage_trainer import StageData, StageSettings, StageTrainer, derive_seed
+from xdistil.distillation.stages import OptimizerSettings, Stage, needed_teacher_outputs
+from xdistil.distillation.targets import TeacherRuns, compute_targets, fingerprint, targets_key
+from xdistil.errors import InputError
+from xdistil.models import BiLSTMStudent, Teacher
+from xdistil.models.embeddings import compress_embeddings
+from xdistil.models.inference import BatchedInference
+from xdistil.tasks import Tagging, TrainedModel
+
+logger = logging.getLogger("xdistil")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationData:
+    """The text of a run.
+
+    Args:
+        labels: The tags.
+        train: Labeled sentences.
+        dev: Held-out labeled sentences: early stopping and selection look at these alone.
+        test: Sentences that nothing is chosen by; may be empty.
+        transfer: Gives the transfer text anew at each call, sentence by sentence, in one order.
+        fingerprint: Changes when any of the text changes, such as a hash of the files.
+        transfer_size: Sentences in the transfer text, for the progress bar; 0 = not known.
+    """
+
+    labels: Labels
+    train: Sequence[TaggedSentence]
+    dev: Sequence[TaggedSentence]
+    test: Sequence[TaggedSentence]
+    transfer: Callable[[], Iterable[TaggedSentence]]
+    fingerprint: str
+    transfer_size: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherSettings:
+    """How the teacher is fine-tuned.
+
+    Args:
+        epochs: Epochs over the labeled sentences; 0 takes a fine-tuned teacher as it is.
+        learning_rate: Peak of the linear schedule.
+        batch_size: Sentences a step.
+        warmup_fraction: Share of the steps spent warming up.
+        source: Fingerprint of the checkpoint that it starts from.
+
+    Reference:
+        The authors' settings: AdamW 2e-5, 3 epochs, batch 32, 10% warm-up.
+    """
+
+    epochs: int = 3
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    warmup_fraction: float = 0.1
+    source: str = ""
+
+    def stage(self) -> Stage:
+        """Fine-tuning as a stage like any other."""
+        optimizer = OptimizerSettings(
+            "adamw",
+            self.learning_rate,
+            schedule="linear_warmup",
+            warmup_fraction=self.warmup_fraction,
+            clip_norm=1.0,
+        )
+        return Stage(
+            "teacher",
+            ((1.0, LabelCrossEntropy()),),
+            data="labeled",
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer=optimizer,
+            patience=0,
+            monitor="metric",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentSettings:
+    """Shape of the BiLSTM student, see `BiLSTMStudent`.
+
+    Args:
+        embedding_dim: E.
+        hidden_dim: H, a direction.
+        dropout: Between the layers.
+        embedding_init: `"svd"` of the fine-tuned teacher's matrix, `"pca"` or `"random"`.
+        min_piece_count: Pieces seen fewer times in train and transfer text have no row of their
+            own; 0 keeps the teacher's whole vocabulary.
+    """
+
+    embedding_dim: int = 50
+    hidden_dim: int = 200
+    dropout: float = 0.2
+    embedding_init: str = "svd"
+    min_piece_count: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """All that decides the outcome of a run, apart from its text.
+
+    Args:
+        stages: The recipe.
+        teacher: How the teacher is fine-tuned.
+        student: The student's shape.
+        scheme: See `Tagging`.
+        seed: Of everything random.
+        online: Runs the teacher in each step instead of once beforehand.
+        training: See `StageSettings`.
+        teacher_jit_compile: XLA for the teacher's training and its targets.
+        reuse_from: Another run's directory, whose teacher and targets are taken where their
+            settings are the same.
+    """
+
+    stages: Sequence[Stage]
+    teacher: TeacherSettings = TeacherSettings()
+    student: StudentSettings = StudentSettings()
+    scheme: str = "words"
+    seed: int = 0
+    online: bool = False
+    training: StageSettings = StageSettings()
+    teacher_jit_compile: bool = False
+    reuse_from: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a finished run gives.
+
+    Args:
+        teacher: The fine-tuned teacher.
+        student: The distilled student.
+        teacher_test: Scores on test, `None` where there is no test text.
+        student_test: The student's.
+        stages: An entry per stage, as in report.json.
+        teacher_passes: Times that the teacher ran over the text: 1, or 0 where no stage wants it.
+    """
+
+    teacher: TrainedModel
+    student: TrainedModel
+    teacher_test: dict[str, Any] | None
+    student_test: dict[str, Any] | None
+    stages: list[dict[str, Any]]
+    teacher_passes: float
+
+
+class DistillationRun:
+    """Distils a tagging teacher into a BiLSTM student inside a run directory.
+
+    Each step leaves its result in the directory and takes it from there when it is run again, so
+    the same call goes on after a kill, and ends in the same student.
+
+    Args:
+        directory: An open `RunDirectory`.
+        data: The text.
+        settings: Everything else.
+        encoder: The teacher's word pieces.
+        make_teacher: Gives the teacher to start from; called only when there is no fine-tuned one.
+
+    Example:
+        ```python
+        with RunDirectory.open("run", config) as directory:
+            result = DistillationRun(directory, data, settings, encoder, make_teacher).run()
+        print(result.student_test["f1"] / result.teacher_test["f1"])
+        ```
+
+    Reference:
+        XtremeDistil, arXiv:2004.05686, Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        data: DistillationData,
+        settings: RunSettings,
+        encoder: TextEncoder,
+        make_teacher: Callable[[], Teacher],
+    ):
+        self.directory = directory
+        self.data = data
+        self.settings = settings
+        self.make_teacher = make_teacher
+        self.task = Tagging(data.labels, encoder, settings.scheme)
+        self.lengths = bucket_lengths(encoder.seq_len)
+        self.reuse = Path(settings.reuse_from) if settings.reuse_from else None
+
+    def run(self) -> RunResult:
+        """Does what is not done yet.
+
+        Raises:
+            InputError: If the text cannot be used, or a loss turns NaN.
+            StorageError: If there is no room; the same call goes on once there is.
+        """
+        with self._clock("tokenize"):
+            self._train = list(self.task.encode(self.data.train))
+            self._dev = list(self.task.encode(self.data.dev))
+            self._test = list(self.task.encode(self.data.test))
+        self._warn_of_truncation()
+        teacher = self._teacher()
+        with self._clock("teacher"):
+            teacher_test = self._test_scores(teacher, self.directory.teacher)
+        stores = self._stores(teacher)
+        student = self._student(teacher, stores)
+        stages = self._distil(student, teacher, stores)
+        with self._clock("distillation"):
+            student_test = self._test_scores(student, self.directory.student)
+        return RunResult(teacher, student, teacher_test, student_test, stages, self._passes(stores))
+
+    # The teacher
+
+    def _teacher_key(self) -> str:
+        return fingerprint(
+            dataclasses.asdict(self.settings.teacher),
+            self.settings.scheme,
+            self.settings.seed,
+            self.data.labels.names,
+            self.data.fingerprint,
+            self.task.encoder.fingerprint,
+        )
+
+    def _teacher(self) -> TrainedModel:
+        folder, key = self.directory.teacher, self._teacher_key()
+        if self.reuse:
+            link_finished_teacher(self.reuse, self.directory, key)
+        if (folder / "config.json").exists():
+            return TrainedModel.load(folder)
+        with self._clock("teacher"):
+            keras.utils.set_random_seed(derive_seed(self.settings.seed, 0, "teacher"))
+            model = self.make_teacher()
+            trained = TrainedModel(model, self.task)
+            record: dict[str, Any] = {}
+            if self.settings.teacher.epochs:
+                record = self._fine_tune(trained)
+            trained.save(folder, facts={"Fine-tuned": f"{record.get('epochs', 0)} epochs"})
+            write_json(folder / "key.json", {"key": key, **record})
+        return trained
+
+    def _fine_tune(self, trained: TrainedModel) -> dict[str, Any]:
+        logger.info("teacher: fine-tuning on %d labeled sentences", len(self._train))
+        stage = self.settings.teacher.stage()
+        store = self._plain_store("labeled", self._train)
+        trainer = StageTrainer(
+            stage,
+            0,
+            trained.model,
+            StageData([store], [], self.lengths),
+            self.directory.stage(0, stage.name),
+            dataclasses.replace(
+                self.settings.training, jit_compile=self.settings.teacher_jit_compile
+            ),
+            score=self._dev_score(trained),
+        )
+        return trainer.run()
+
+    def _dev_score(self, trained: TrainedModel) -> Callable[[], float]:
+        run = BatchedInference(trained.model, self.lengths)
+
+        def score() -> float:
+            scores = self.task.evaluate(run, self._dev, self.data.dev)
+            return self.task.main_metric(scores)
+
+        return score
+
+    def _test_scores(self, trained: TrainedModel, folder: Path) -> dict[str, Any] | None:
+        if not self.data.test:
+            return None
+        path = folder / "test.json"
+        scores = read_json(path)
+        if scores is None:
+            scores = self.task.evaluate(trained.inference, self._test, self.data.test)
+            write_json(path, scores)
+        return scores
+
+    # The text, with the teacher's outputs
+
+    def _plain_store(self, name: str, examples: Iterable[EncodedExample]) -> RecordStore:
+        key = fingerprint("encoded", name, self.data.fingerprint, self.task.encoder.fingerprint)
+        return write_records(self.directory.records / name, examples, key=key)
+
+    def _stores(self, teacher: TrainedModel) -> dict[str, RecordStore]:
+        """`transfer`, `labeled` and `dev`, as far as the stages read them."""
+        needs = needed_teacher_outputs(self.settings.stages)
+        kinds = {stage.data for stage in self.settings.stages}
+        layers = tuple(sorted({layer for kind, _ in needs.values() for layer in kind}))
+        any_logits = any(logits for _, logits in needs.values())
+        stores = {}
+        if kinds & {"transfer", "both"}:
+            stores["transfer"] = self._store("transfer", teacher, *needs["transfer"])
+        if kinds & {"labeled", "both"}:
+            stores["labeled"] = self._store("labeled", teacher, *needs["labeled"])
+        stores["dev"] = self._store("dev", teacher, layers, any_logits)
+        return stores
+
+    def _store(
+        self, name: str, teacher: TrainedModel, layers: tuple[int, ...], logits: bool
+    ) -> RecordStore:
+        examples = self._examples_of(name)
+        if self.settings.online or not (layers or logits):
+            with self._clock("tokenize"):
+                return self._plain_store(name, examples)
+        folder = self.directory.teacher_targets / name
+        text = fingerprint(name, self.data.fingerprint, self.task.encoder.fingerprint)
+        if self.reuse:
+            source = self.reuse / "teacher_targets" / name
+            layers, logits = link_finished_targets(
+                source,
+                folder,
+                (layers, logits),
+                lambda *held: targets_key(teacher.model, text, *held),
+            )
+        logger.info("targets: the teacher reads the %s text", name)
+        total = self.data.transfer_size if name == "transfer" else len(examples)
+        with self._clock("targets"), Progress(total, f"targets, {name}") as progress:
+            store = compute_targets(
+                folder,
+                examples,
+                teacher=teacher.model,
+                text=text,
+                layers=layers,
+                logits=logits,
+                lengths=self.lengths,
+                jit_compile=self.settings.teacher_jit_compile,
+                on_progress=progress.reach,
+            )
+        if not store.examples:
+            raise InputError(
+                f"The {name} text holds no sentence; give --transfer_file, or fewer labeled "
+                "sentences (--labeled_per_language) so that the others become transfer text."
+            )
+        return store
+
+    def _examples_of(self, name: str) -> Iterable[EncodedExample]:
+        if name == "transfer":
+            return self.task.encode(self.data.transfer())
+        return self._train if name == "labeled" else self._dev
+
+    def _passes(self, stores: dict[str, RecordStore]) -> float:
+        """How often the teacher's outputs were computed for the text, over all calls."""
+        if self.settings.online:
+            epochs = (
+                entry["epochs"]
+                for entry, stage in zip(self._stage_records, self.settings.stages, strict=True)
+                if stage.needs_teacher
+            )
+            return float(sum(epochs))
+        runs = [TeacherRuns.read(store.folder) for store in stores.values()]
+        examples = sum(run.examples for run in runs)
+        return sum(run.examples_kept for run in runs) / examples if examples else 0.0
+
+    # The student
+
+    def _student(self, teacher: TrainedModel, stores: dict[str, RecordStore]) -> TrainedModel:
+        shape, model = self.settings.student, teacher.model
+        kept = self._kept_pieces(stores)
+        keras.utils.set_random_seed(derive_seed(self.settings.seed, 0, "student"))
+        student = BiLSTMStudent(
+            vocabulary_size=model.vocabulary_size,
+            num_classes=self.task.num_classes,
+            embedding_dim=shape.embedding_dim,
+            hidden_dim=shape.hidden_dim,
+            representation_dim=model.hidden_dim,
+            dropout=shape.dropout,
+            kept_token_ids=kept,
+            unknown_token_id=self.task.encoder.unk_id,
+        )
+        matrix = model.embedding_matrix()
+        rows = matrix if kept is None else matrix[kept]
+        student.set_embeddings(
+            compress_embeddings(
+                rows,
+                shape.embedding_dim,
+                shape.embedding_init,
+                seed=derive_seed(self.settings.seed, 0, "embeddings"),
+            )
+        )
+        return TrainedModel(student, self.task)
+
+    def _kept_pieces(self, stores: dict[str, RecordStore]) -> np.ndarray | None:
+        """Teacher ids of the pieces in train and transfer text, with the special ones."""
+        minimum = self.settings.student.min_piece_count
+        if not minimum:
+            return None
+        path = self.directory.records / "kept_token_ids.json"
+        kept = read_json(path)
+        if kept is None:
+            encoder = self.task.encoder
+            counts = np.zeros(encoder.vocabulary_size, np.int64)
+            for example in self._train:
+                np.add.at(counts, example.token_ids, 1)
+            for token_ids in self._transfer_ids(stores):
+                np.add.at(counts, token_ids, 1)
+            vocabulary = PrunedVocabulary.from_counts(
+                counts, special_ids=encoder.special_ids, unk_id=encoder.unk_id, min_count=minimum
+            )
+            kept = vocabulary.kept_ids.tolist()
+            path.parent.mkdir(exist_ok=True)
+            write_json(path, kept)
+        return np.asarray(kept, np.int32)
+
+    def _transfer_ids(self, stores: dict[str, RecordStore]) -> Iterator[np.ndarray]:
+        if "transfer" in stores:
+            for features, _ in read_records([stores["transfer"]], shuffle=False):
+                yield features["token_ids"].numpy()
+        else:
+            for example in self._examples_of("transfer"):
+                yield example.token_ids
+
+    # The stages
+
+    def _distil(
+        self, student: TrainedModel, teacher: TrainedModel, stores: dict[str, RecordStore]
+    ) -> list[dict[str, Any]]:
+        score = self._dev_score(student)
+        self._stage_records: list[dict[str, Any]] = []
+        for number, stage in enumerate(self.settings.stages, 1):
+            names = ("labeled", "transfer") if stage.data == "both" else (stage.data,)
+            data = StageData([stores[name] for name in names], [stores["dev"]], self.lengths)
+            directory = self.directory.stage(number, stage.name)
+            with self._clock("distillation"):
+                trainer = StageTrainer(
+                    stage,
+                    number,
+                    student.model,
+                    data,
+                    directory,
+                    self.settings.training,
+                    score,
+                    teacher=teacher.model if self.settings.online else None,
+                )
+                record = trainer.run()
+            logger.info(
+                "stage %d/%d %s: dev F1 %.4f",
+                number,
+                len(self.settings.stages),
+                stage.name,
+                record["dev_metric"],
+            )
+            self._stage_records.append(record)
+        for layers in student.model.layer_groups.values():
+            for layer in layers:
+                layer.trainable = True
+        if not (self.directory.student / "config.json").exists():
+            student.save(self.directory.student, facts=self._facts(teacher))
+        return self._stage_records
+
+    def _facts(self, teacher: TrainedModel) -> dict[str, Any]:
+        languages = sorted({sentence.language for sentence in self.data.train})
+        return {
+            "Teacher": f"{teacher.model.name}, {teacher.model.count_params():,} parameters",
+            "Languages of the labeled text": ", ".join(languages),
+            "Stages": ", ".join(stage.name for stage in self.settings.stages),
+            "Seed": self.settings.seed,
+        }
+
+    def _warn_of_truncation(self) -> None:
+        encoder = self.task.encoder
+        if encoder.truncated_sentences:
+            logger.warning(
+                "%d labeled sentences are longer than %d word pieces; %d of their words count as O",
+                encoder.truncated_sentences,
+                encoder.seq_len,
+                encoder.truncated_words,
+            )
+
+    @contextlib.contextmanager
+    def _clock(self, phase: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.directory.add_seconds(phase, time.monotonic() - began)

@@ -1,0 +1,371 @@
+"""Trains one stage, so that a kill at any moment costs minutes and changes no bit of the result."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from xdistil.data.batching import bucketed_batches, count_batches
+from xdistil.data.records import RecordStore, read_records
+from xdistil.distillation.distiller import Distiller
+from xdistil.distillation.progress import Progress
+from xdistil.distillation.run_directory import StageDirectory
+from xdistil.distillation.stages import Stage
+from xdistil.distillation.state import collect_variables, load_state, save_state
+from xdistil.errors import InputError
+
+logger = logging.getLogger("xdistil")
+
+
+@dataclasses.dataclass(frozen=True)
+class StageData:
+    """What a stage reads.
+
+    Args:
+        train: Stores to train on, mixed.
+        dev: Held-out stores with the same arrays, for early stopping and selection.
+        lengths: Bucket lengths, ascending.
+        shuffle_buffer: Examples in the shuffle buffer.
+    """
+
+    train: Sequence[RecordStore]
+    dev: Sequence[RecordStore]
+    lengths: Sequence[int]
+    shuffle_buffer: int = 4096
+
+    def steps(self, batch_size: int) -> int:
+        """Steps an epoch."""
+        histogram = np.zeros(max(len(s.length_histogram) for s in self.train), np.int64)
+        for store in self.train:
+            histogram[: len(store.length_histogram)] += store.length_histogram
+        return count_batches(histogram, self.lengths, batch_size)
+
+    @property
+    def examples(self) -> int:
+        return sum(store.examples for store in self.train)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageSettings:
+    """How stages are trained, whichever they are.
+
+    Args:
+        seed: Decides data order and dropout, together with the stage's number and the epoch.
+        jit_compile: Compiles forward pass and gradients by XLA.
+        checkpoint_seconds: Time between checkpoints within an epoch; each epoch ends in one.
+        steps_per_execution: Steps that run between two looks of Python.
+    """
+
+    seed: int = 0
+    jit_compile: bool = False
+    checkpoint_seconds: float = 120.0
+
+
+@dataclasses.dataclass
+class _Position:
+    """Where training stands; kept in each checkpoint."""
+
+    epoch: int = 0
+    step: int = 0
+    best_score: float | None = None
+    best_epoch: int = -1
+    seconds: float = 0.0
+    steps_done: int = 0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+class StageTrainer:
+    """Trains a model through one stage, with checkpoints, early stopping and selection on dev.
+
+    Args:
+        stage: The stage.
+        number: Its place in the recipe, from 1; part of the seed.
+        model: The student (or the teacher, while it is fine-tuned); changed in place.
+        data: What the stage reads.
+        directory: Where its state lies.
+        settings: How to train.
+        teacher: Runs in each step where the records hold no outputs of it (`online`).
+        score: The task's metric of the model on dev, higher is better.
+
+    Raises:
+        InputError: If a loss turns NaN; the last good checkpoint is named.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        number: int,
+        model: keras.Model,
+        data: StageData,
+        directory: StageDirectory,
+        settings: StageSettings,
+        score: Callable[[], float],
+        teacher: keras.Model | None = None,
+        progress: Callable[[int, str], Progress] = Progress,
+    ):
+        self.stage = stage
+        self.number = number
+        self.model = model
+        self.data = data
+        self.directory = directory
+        self.settings = settings
+        self.score = score
+        self.teacher = teacher if stage.needs_teacher else None
+        self._progress_class = progress
+        self.weights = collect_variables(model)
+        self.steps = data.steps(stage.batch_size)
+
+    def run(self) -> dict[str, Any]:
+        """Trains until the stage is done, or takes over what was done before.
+
+        Returns:
+            The stage's entry in report.json: `name`, `losses`, `dev_metric`, `epochs`, `steps`,
+            `seconds`, `examples_per_second`. The model holds the weights of the best epoch on dev.
+        """
+        record = self.directory.done_record()
+        if record is not None:
+            load_state(self.directory.final, self.weights)
+            return record
+        self._freeze()
+        distiller = self._compile()
+        position, metric_values = self._resume(distiller)
+        with self._progress(position) as progress:
+            while position.epoch < self.stage.epochs and not self._exhausted(position):
+                self._train_epoch(distiller, position, metric_values, progress)
+                metric_values = None
+        return self._finish(position)
+
+    def _freeze(self) -> None:
+        groups = self.model.layer_groups
+        learning = groups if self.stage.trainable is None else self.stage.trainable
+        unknown = set(learning) - set(groups)
+        if unknown:
+            raise ValueError(f"{self.stage.name}: no layer groups {unknown}; there are {[*groups]}")
+        for name, layers in groups.items():
+            for layer in layers:
+                layer.trainable = name in learning
+
+    def _compile(self) -> Distiller:
+        distiller = Distiller(
+            self.model,
+            self.stage.terms,
+            [weight for weight, _ in self.stage.losses],
+            teacher=self.teacher,
+        )
+        optimizer = self.stage.optimizer.build(self.steps, self.stage.epochs)
+        distiller.compile(optimizer=optimizer, jit_compile=self.settings.jit_compile)
+        return distiller
+
+    def _state(self, distiller: Distiller) -> dict[str, keras.Variable]:
+        return collect_variables(
+            self.model, optimizer=distiller.optimizer, metrics=distiller.metrics
+        )
+
+    def _resume(self, distiller: Distiller) -> tuple[_Position, list[np.ndarray] | None]:
+        if not self.directory.checkpoint.exists():
+            self._reset_groups()
+            return _Position(), None
+        metadata = load_state(self.directory.checkpoint, self._state(distiller))
+        position = _Position(**json.loads(metadata["position"]))
+        logger.info(
+            "%s: goes on at epoch %d, step %d", self.stage.name, position.epoch + 1, position.step
+        )
+        # `fit` resets metrics when it begins; the running means of a broken epoch come back after.
+        values = [v.numpy() for metric in distiller.metrics for v in metric.variables]
+        return position, values if position.step else None
+
+    def _reset_groups(self) -> None:
+        if not self.stage.reset:
+            return
+        keras.utils.set_random_seed(derive_seed(self.settings.seed, self.number, "reset"))
+        fresh = type(self.model).from_config(self.model.get_config())
+        for group in self.stage.reset:
+            for layer, new in zip(
+                self.model.layer_groups[group], fresh.layer_groups[group], strict=True
+            ):
+                layer.set_weights(new.get_weights())
+
+    def _exhausted(self, position: _Position) -> bool:
+        patience = self.stage.patience
+        return patience > 0 and position.epoch - 1 - position.best_epoch >= patience
+
+    def _train_epoch(
+        self,
+        distiller: Distiller,
+        position: _Position,
+        metric_values: list[np.ndarray] | None,
+        progress: Progress,
+    ) -> None:
+        if position.step == 0:
+            self._seed_dropout(position.epoch)
+        watch = _StepWatch(self, distiller, position, metric_values, progress)
+        history = distiller.fit(
+            self._batches(position.epoch).skip(position.step),
+            epochs=1,
+            verbose=0,
+            callbacks=[watch],
+        )
+        watch.stop_clock()
+        logs = {name: float(values[-1]) for name, values in history.history.items()}
+        logs |= self._dev_scores(distiller)
+        position.epoch += 1
+        position.step = 0
+        self._select(position, logs)
+        position.history.append({"epoch": position.epoch, **logs})
+        self._save(distiller, position)
+        self.directory.write_history(position.history)
+        progress.say(self._line(position, logs))
+
+    def _dev_scores(self, distiller: Distiller) -> dict[str, float]:
+        if self.stage.monitor == "metric":
+            return {"dev_metric": float(self.score())}
+        dev = self._dataset(self.data.dev, shuffle=False)
+        losses = distiller.evaluate(dev, verbose=0, return_dict=True)
+        return {f"dev_{name}": float(value) for name, value in losses.items()}
+
+    def _select(self, position: _Position, logs: dict[str, float]) -> None:
+        score = logs["dev_metric"] if self.stage.monitor == "metric" else -logs["dev_loss"]
+        if position.best_score is None or score > position.best_score:
+            position.best_score = score
+            position.best_epoch = position.epoch - 1
+            # Written before the checkpoint: a kill between the two repeats the epoch, which ends
+            # in these very weights again.
+            save_state(self.directory.best, self.weights)
+
+    def _finish(self, position: _Position) -> dict[str, Any]:
+        if self.directory.best.exists():
+            load_state(self.directory.best, self.weights)
+        save_state(self.directory.final, self.weights)
+        best = position.history[position.best_epoch] if position.history else {}
+        names = [loss.name for loss in self.stage.terms]
+        record = {
+            "name": self.stage.name,
+            "losses": {name: best.get(name) for name in names},
+            "dev_metric": float(self.score()),
+            "epochs": position.epoch,
+            "best_epoch": position.best_epoch + 1,
+            "steps": position.steps_done,
+            "seconds": position.seconds,
+            "examples_per_second": (
+                self.data.examples * position.epoch / position.seconds
+                if position.seconds
+                else 0.0
+            ),
+        }
+        self.directory.mark_done(record)
+        for path in (self.directory.checkpoint, self.directory.best):
+            path.unlink(missing_ok=True)
+        return record
+
+    def _batches(self, epoch: int) -> tf.data.Dataset:
+        dataset = self._dataset(self.data.train, shuffle=True, epoch=epoch)
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps))
+
+    def _dataset(
+        self, stores: Sequence[RecordStore], shuffle: bool, epoch: int = 0
+    ) -> tf.data.Dataset:
+        examples = read_records(
+            stores,
+            arrays=() if self.teacher is not None else needed_arrays(self.stage),
+            shuffle=shuffle,
+            seed=derive_seed(self.settings.seed, self.number, "order"),
+            epoch=epoch,
+            shuffle_buffer=self.data.shuffle_buffer,
+        )
+        batches = bucketed_batches(
+            examples, lengths=self.data.lengths, batch_size=self.stage.batch_size
+        )
+        return batches.prefetch(2)
+
+    def _seed_dropout(self, epoch: int) -> None:
+        # Dropout depends on (seed, stage, epoch) alone, however the process got here.
+        for number, variable in enumerate(_seed_variables(self.model)):
+            seed = derive_seed(self.settings.seed, self.number, f"dropout {epoch} {number}")
+            variable.assign(np.array([seed, 0], dtype=np.uint32).astype(variable.dtype))
+
+    def _save(self, distiller: Distiller, position: _Position) -> None:
+        metadata = {"position": json.dumps(dataclasses.asdict(position))}
+        save_state(self.directory.checkpoint, self._state(distiller), metadata)
+
+    def _progress(self, position: _Position) -> Progress:
+        progress = self._progress_class(self.steps * self.stage.epochs, self.stage.name)
+        progress.start_at(position.epoch * self.steps + position.step)
+        return progress
+
+    def _line(self, position: _Position, logs: dict[str, float]) -> str:
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        return f"{self.stage.name}: epoch {position.epoch}/{self.stage.epochs}: {scores}"
+
+
+class _StepWatch(keras.callbacks.Callback):
+    """Counts steps, shows progress, writes checkpoints within an epoch."""
+
+    def __init__(
+        self,
+        trainer: StageTrainer,
+        distiller: Distiller,
+        position: _Position,
+        metric_values: list[np.ndarray] | None,
+        progress: Progress,
+    ):
+        super().__init__()
+        self.trainer = trainer
+        self.distiller = distiller
+        self.position = position
+        self.metric_values = metric_values
+        self.progress = progress
+        self.clock = time.monotonic()
+        self.saved = self.clock
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.metric_values is None:
+            return
+        variables = [v for metric in self.distiller.metrics for v in metric.variables]
+        for variable, value in zip(variables, self.metric_values, strict=True):
+            variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.position.step += 1
+        self.position.steps_done += 1
+        loss = float((logs or {}).get("loss", 0.0))
+        if not np.isfinite(loss):
+            raise InputError(
+                f"stage {self.trainer.stage.name}: the loss is {loss} at epoch "
+                f"{self.position.epoch + 1}, step {self.position.step}; the last good checkpoint "
+                f"is {self.trainer.directory.checkpoint}; lower --learning_rate"
+            )
+        self.progress.advance(1, loss)
+        if time.monotonic() - self.saved > self.trainer.settings.checkpoint_seconds:
+            self.stop_clock()
+            self.trainer._save(self.distiller, self.position)
+            self.saved = time.monotonic()
+
+    def stop_clock(self) -> None:
+        now = time.monotonic()
+        self.position.seconds += now - self.clock
+        self.clock = now
+
+
+def needed_arrays(stage: Stage) -> list[str]:
+    """Names of the arrays in the records that the stage's losses read."""
+    names = [f"hidden_states_{loss.layer}" for loss in stage.terms if hasattr(loss, "layer")]
+    if any(loss.needs_teacher == "logits" for loss in stage.terms):
+        names.append("logits")
+    return sorted(set(names))
+
+
+def derive_seed(seed: int, number: int, purpose: str) -> int:
+    """A seed of 31 bits that differs between stages and purposes."""
+    digest = hashlib.sha256(f"{seed} {number} {purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
+
+
+def _seed_variables(model: keras.Model) -> list[keras.Variable]:
+    return [v for v in model.variables if "seed_generator" in v.path]
