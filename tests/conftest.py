@@ -1,4 +1,4 @@
-"""Settings that every test shares: quiet TensorFlow, no GPU, fixed seeds, and the real data sets."""
+"""Settings that all tests share: quiet TensorFlow, no GPU, fixed seeds, and the real data sets."""
 
 import os
 import random
