@@ -1,0 +1,370 @@
+"""From words to word pieces: fast tokenizers, aligned with the words, in linear time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from xdistil.data.examples import EncodedExample, TaggedSentence
+from xdistil.data.tokenizer_files import build_wordpiece, read_tokenizer
+from xdistil.errors import InputError
+
+# The two spellings of the special tokens in use: BERT's, and that of RoBERTa and XLM-R.
+_SPECIAL_SPELLINGS = {
+    "pad": ("[PAD]", "<pad>"),
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+@dataclass(slots=True)
+class TruncationReport:
+    """What `seq_len` cut off.
+
+    Args:
+        sentences: sentences seen.
+        words: words seen.
+        truncated_sentences: sentences that lost at least one piece.
+        truncated_words: words of which no piece is left. They are scored as `O`.
+        longest: pieces of the longest sentence before truncation, special tokens included.
+    """
+
+    sentences: int = 0
+    words: int = 0
+    truncated_sentences: int = 0
+    truncated_words: int = 0
+    longest: int = 0
+
+    def warnings(self, seq_len: int) -> list[str]:
+        """One line for people if anything was cut, else nothing."""
+        if not self.truncated_sentences:
+            return []
+        return [
+            f"{self.truncated_sentences} of {self.sentences} sentences are longer than "
+            f"{seq_len} pieces (the longest: {self.longest}); {self.truncated_words} of "
+            f"{self.words} words were cut off and count as O"
+        ]
+
+
+class TextEncoder:
+    """Turns sentences that are split into words into word pieces.
+
+    It wraps a tokenizer of the library `tokenizers`; transformers is not needed. Padding and
+    truncation that a checkpoint's tokenizer.json may have baked in are switched off.
+
+    Special tokens written out in the text, such as a word `[SEP]`, are text like any other, as in
+    `transformers` with `split_special_tokens=True`: nothing in the data can end a sentence early.
+
+    Args:
+        tokenizer: the tokenizer; a copy of it is kept.
+        seq_len: int, the most pieces of an example, special tokens included. Longer sentences keep
+            the pieces that fit; a word cut in the middle keeps its first pieces and its label.
+        special_tokens: names of the special tokens by role (`pad`, `unk`, `cls`, `sep`, `mask`),
+            for those that are not spelled as in BERT or RoBERTa.
+        config: what else `tokenizer_config.json` is to hold when the encoder is saved.
+
+    Raises:
+        InputError: a special token is missing, or `seq_len` leaves no room for text.
+
+    Example:
+
+    ```python
+    encoder = TextEncoder.from_folder("path/to/checkpoint", seq_len=64)
+    for example in encoder.encode([TaggedSentence(("Ada", "lives", "in", "Turin"))]):
+        print(example.token_ids, example.word_positions)
+    ```
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        seq_len: int = 128,
+        *,
+        special_tokens: Mapping[str, str] | None = None,
+        config: Mapping[str, Any] | None = None,
+    ):
+        tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True
+        self.tokenizer = tokenizer
+        self.config = dict(config or {})
+        self._special_tokens = _find_special_tokens(tokenizer, special_tokens or {})
+        ids = {role: tokenizer.token_to_id(name) for role, name in self._special_tokens.items()}
+        self.pad_id: int = ids["pad"]
+        self.unk_id: int = ids["unk"]
+        self.cls_id: int = ids["cls"]
+        self.sep_id: int = ids["sep"]
+        self.mask_id: int = ids["mask"]
+        self._prefix, self._suffix = self._surroundings()
+        if seq_len <= len(self._prefix) + len(self._suffix):
+            raise InputError(
+                f"seq_len is {seq_len}: expected at least "
+                f"{len(self._prefix) + len(self._suffix) + 1}, special tokens and one piece"
+            )
+        self.seq_len = int(seq_len)
+        self.truncation = TruncationReport()
+
+    def _surroundings(self) -> tuple[list[int], list[int]]:
+        """The ids that the tokenizer puts before and after a sentence: `[CLS]` and `[SEP]`."""
+        encoding = self.tokenizer.encode(["a"], is_pretokenized=True)
+        inside = [i for i, word in enumerate(encoding.word_ids) if word is not None]
+        before, after = encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
+        # A tokenizer.json without a post-processor adds nothing; its model still wants both.
+        return (before, after) if before or after else ([self.cls_id], [self.sep_id])
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of pad, unk, cls, sep and mask, in this order."""
+        return self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id
+
+    @property
+    def special_tokens(self) -> dict[str, str]:
+        """Names of the special tokens by role: pad, unk, cls, sep, mask."""
+        return dict(self._special_tokens)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """All pieces in the order of their ids; an id that no piece has is an empty string."""
+        pieces = self.tokenizer.get_vocab(with_added_tokens=True)
+        vocabulary = [""] * (max(pieces.values()) + 1)
+        for piece, index in pieces.items():
+            vocabulary[index] = piece
+        return vocabulary
+
+    @property
+    def vocabulary_size(self) -> int:
+        """One more than the largest id."""
+        return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+
+    @property
+    def lower_case(self) -> bool:
+        """Whether text is lower-cased."""
+        return any(
+            part.get("lowercase", part["type"] == "Lowercase") for part in self._normalizers()
+        )
+
+    @property
+    def strip_accents(self) -> bool:
+        """Whether accents are removed; BERT does so where it lower-cases, unless told."""
+        return any(_strips_accents(part) for part in self._normalizers())
+
+    @property
+    def split_chinese_characters(self) -> bool:
+        """Whether each Chinese character is a piece of its own."""
+        return any(part.get("handle_chinese_chars", False) for part in self._normalizers())
+
+    def _normalizers(self) -> list[dict]:
+        normalizer = json.loads(self.tokenizer.to_str())["normalizer"]
+        if normalizer is None:
+            return []
+        return normalizer.get("normalizers", [normalizer])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that decides the pieces: the tokenizer and `seq_len`."""
+        text = f"{self.seq_len}\n{self.tokenizer.to_str()}"
+        return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    @property
+    def truncated_sentences(self) -> int:
+        """Sentences that lost at least one piece, over all calls without a report of their own."""
+        return self.truncation.truncated_sentences
+
+    @property
+    def truncated_words(self) -> int:
+        """Words of which no piece is left, over all calls without a report of their own."""
+        return self.truncation.truncated_words
+
+    def encode(
+        self,
+        sentences: Iterable[TaggedSentence],
+        batch: int = 1000,
+        report: TruncationReport | None = None,
+    ) -> Iterator[EncodedExample]:
+        """Encodes sentences one after the other; `labels` stay `None`.
+
+        Args:
+            sentences: any number of them; `batch` are in memory at a time.
+            batch: int, sentences that the tokenizer gets at once; it changes speed only.
+            report: where truncation is counted; default: `self.truncation`.
+        """
+        report = self.truncation if report is None else report
+        sentences = iter(sentences)
+        while chunk := list(islice(sentences, batch)):
+            yield from self._encode_chunk(chunk, report)
+
+    def _encode_chunk(
+        self, sentences: list[TaggedSentence], report: TruncationReport
+    ) -> list[EncodedExample]:
+        encodings = self.tokenizer.encode_batch(
+            [sentence.words for sentence in sentences],
+            is_pretokenized=True,
+            add_special_tokens=False,
+        )
+        pieces = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        ids = np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum()))
+        words = np.fromiter(
+            chain.from_iterable(encoding.word_ids for encoding in encodings), np.int32, len(ids)
+        )
+        ends = np.cumsum(lengths)
+        begins = ends - lengths
+        # A piece begins a word if the piece before belongs to another word or another sentence.
+        starts = np.ones(len(ids), np.uint8)
+        starts[1:] = words[1:] != words[:-1]
+        starts[begins[lengths > 0]] = 1
+
+        before, after = len(self._prefix), len(self._suffix)
+        room = self.seq_len - before - after
+        examples = []
+        for sentence, begin, length in zip(
+            sentences, begins.tolist(), lengths.tolist(), strict=True
+        ):
+            kept = min(length, room)
+            token_ids = np.empty(before + kept + after, np.int32)
+            token_ids[:before] = self._prefix
+            token_ids[before : before + kept] = ids[begin : begin + kept]
+            token_ids[before + kept :] = self._suffix
+            word_starts = np.zeros(before + kept + after, np.uint8)
+            word_starts[before : before + kept] = starts[begin : begin + kept]
+            first_pieces = np.flatnonzero(starts[begin : begin + kept])
+            positions = np.full(len(sentence.words), -1, np.int32)
+            positions[words[begin : begin + kept][first_pieces]] = first_pieces + before
+            examples.append(
+                EncodedExample(token_ids, word_starts, positions, language=sentence.language)
+            )
+        self._count(report, sentences, starts, begins, ends, room)
+        return examples
+
+    def _count(self, report, sentences, starts, begins, ends, room) -> None:
+        report.sentences += len(sentences)
+        report.words += sum(len(sentence.words) for sentence in sentences)
+        longest = int((ends - begins).max()) + len(self._prefix) + len(self._suffix)
+        report.longest = max(report.longest, longest)
+        for index in np.flatnonzero(ends - begins > room):
+            report.truncated_sentences += 1
+            report.truncated_words += int(starts[begins[index] + room : ends[index]].sum())
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes `tokenizer.json` and `tokenizer_config.json`, as hub and `from_folder` read them.
+
+        Args:
+            folder: the folder; it is made if it is missing.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config}
+        config["model_max_length"] = self.seq_len
+        config.update({f"{role}_token": name for role, name in self._special_tokens.items()})
+        for part in self._normalizers():
+            if part["type"] == "BertNormalizer":
+                config["do_lower_case"] = part["lowercase"]
+                config["strip_accents"] = part["strip_accents"]
+                config["tokenize_chinese_chars"] = part["handle_chinese_chars"]
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
+        (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike, seq_len: int = 128) -> TextEncoder:
+        """Reads the tokenizer of a checkpoint folder: `tokenizer.json`, else `vocab.txt`.
+
+        What `tokenizer_config.json` says of lower case, accents and Chinese characters holds, also
+        where it contradicts `tokenizer.json`: so do transformers' fast tokenizers.
+
+        Args:
+            folder: a checkpoint folder as the hub has it.
+            seq_len: int, the most pieces of an example, special tokens included.
+
+        Raises:
+            InputError: the folder holds neither file, or one that is not what its name says.
+        """
+        tokenizer, config = read_tokenizer(Path(folder))
+        names = {role: config.get(f"{role}_token") for role in _SPECIAL_SPELLINGS}
+        names = {role: name for role, name in names.items() if name is not None}
+        return cls(tokenizer, seq_len, special_tokens=names, config=config)
+
+
+def train_wordpiece(
+    sentences: Iterable[TaggedSentence],
+    vocabulary_size: int,
+    lower_case: bool = False,
+    seq_len: int = 128,
+) -> TextEncoder:
+    """Learns word pieces from text, for a teacher that is trained from nothing.
+
+    The same sentences give the same vocabulary in every process.
+
+    Args:
+        sentences: the text; read once.
+        vocabulary_size: int, the most pieces, special tokens included.
+        lower_case: whether text is lower-cased (and accents removed) first.
+        seq_len: int, the most pieces of an example.
+
+    Raises:
+        InputError: no text, or a vocabulary too small for its characters.
+    """
+    special = [spellings[0] for spellings in _SPECIAL_SPELLINGS.values()]
+    tokenizer = build_wordpiece(special, {"do_lower_case": lower_case})
+    words: dict[str, int] = {}
+    for sentence in sentences:
+        for word in sentence.words:
+            normal = tokenizer.normalizer.normalize_str(word)
+            for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal):
+                words[piece] = words.get(piece, 0) + 1
+    if not words:
+        raise InputError("no text to learn word pieces from: give at least one sentence")
+    alphabet = sorted(set(chain.from_iterable(words)))
+    # The trainer numbers continuations ("##a") in the order of a hash table and breaks ties by
+    # these numbers. Naming them beforehand, in order, makes it deterministic.
+    pieces = special + alphabet + [f"##{character}" for character in alphabet]
+    if len(pieces) > vocabulary_size:
+        raise InputError(
+            f"vocabulary_size is {vocabulary_size}: the text has {len(alphabet)} characters and "
+            f"needs at least {len(pieces)} pieces"
+        )
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocabulary_size, special_tokens=pieces, show_progress=False
+    )
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    learner.train_from_iterator(
+        (" ".join([word] * count) for word, count in sorted(words.items())), trainer
+    )
+    vocabulary = sorted(learner.get_vocab().items(), key=lambda item: item[1])
+    config = {"do_lower_case": lower_case}
+    tokenizer = build_wordpiece([piece for piece, _ in vocabulary], config)
+    return TextEncoder(tokenizer, seq_len, config={"tokenizer_class": "BertTokenizer"})
+
+
+def _strips_accents(part: dict) -> bool:
+    if part["type"] != "BertNormalizer":
+        return part["type"] == "StripAccents"
+    return part["lowercase"] if part["strip_accents"] is None else part["strip_accents"]
+
+
+def _find_special_tokens(tokenizer: Tokenizer, given: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for role, spellings in _SPECIAL_SPELLINGS.items():
+        candidates = [given[role]] if role in given else []
+        candidates += spellings
+        names = [name for name in candidates if tokenizer.token_to_id(name) is not None]
+        if not names:
+            raise InputError(
+                f"the tokenizer has no {role} token: expected one of {', '.join(candidates)} "
+                "in its vocabulary"
+            )
+        found[role] = names[0]
+    return found

@@ -1,0 +1,69 @@
+"""Numbered lines of a text file, plain or gzipped, with errors that name file and line."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+
+from xdistil.errors import InputError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
+    r"""Yields `(line number from 1, line)` of a UTF-8 file; gzip is recognised by its content.
+
+    A line ends at `\n` (or `\r\n`) and at nothing else: U+2028, U+0085 and form feeds are
+    characters like any other, which Python's own text mode and `str.splitlines` do not respect. A
+    byte order mark at the beginning is dropped. One line at a time is in memory.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the file is missing, a folder, not readable, empty, not UTF-8, or gzip data
+            that is cut or damaged; with the line number where there is one.
+    """
+    number = 0
+    try:
+        with open(path, "rb") as probe:
+            magic = probe.read(2)
+        if not magic:
+            raise InputError(f"{path}: the file is empty: give a file with at least one line")
+        if str(path).endswith(".gz") and magic != _GZIP_MAGIC:
+            raise InputError(
+                f"{path}: not gzip data, although its name ends in .gz: rename or compress it"
+            )
+        with gzip.open(path, "rb") if magic == _GZIP_MAGIC else open(path, "rb") as file:
+            for raw in file:
+                number += 1
+                if number == 1:
+                    raw = raw.removeprefix(_BYTE_ORDER_MARK)
+                yield number, _decode(raw, path, number)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{path}:{number + 1}: the gzip data is cut or damaged after line {number} ({error}): "
+            "copy or compress the file again"
+        ) from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder: give a file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({os.strerror(error.errno or 0)})") from None
+    if number == 0:
+        raise InputError(f"{path}: the file is empty: give a file with at least one line")
+
+
+def _decode(raw: bytes, path: str, number: int) -> str:
+    try:
+        line = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}:{number}: invalid UTF-8 (byte 0x{raw[error.start]:02x} at byte "
+            f"{error.start + 1} of the line): save the file as UTF-8"
+        ) from None
+    return line.removesuffix("\n").removesuffix("\r")
