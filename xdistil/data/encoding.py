@@ -208,6 +208,8 @@ class TextEncoder:
     def _encode_chunk(
         self, sentences: list[TaggedSentence], report: TruncationReport
     ) -> list[EncodedExample]:
+        """Encodes a chunk with numpy on all its pieces at once: a loop in Python would take longer
+        than the tokenizer itself."""
         encodings = self.tokenizer.encode_batch(
             [sentence.words for sentence in sentences],
             is_pretokenized=True,
@@ -215,47 +217,63 @@ class TextEncoder:
         )
         pieces = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        ids = np.fromiter(chain.from_iterable(pieces), np.int32, int(lengths.sum()))
+        total = int(lengths.sum())
+        ids = np.fromiter(chain.from_iterable(pieces), np.int32, total)
         words = np.fromiter(
-            chain.from_iterable(encoding.word_ids for encoding in encodings), np.int32, len(ids)
+            chain.from_iterable(encoding.word_ids for encoding in encodings), np.int64, total
         )
-        ends = np.cumsum(lengths)
-        begins = ends - lengths
+        begins = _begins(lengths)
         # A piece begins a word if the piece before belongs to another word or another sentence.
-        starts = np.ones(len(ids), np.uint8)
+        starts = np.ones(total, np.uint8)
         starts[1:] = words[1:] != words[:-1]
         starts[begins[lengths > 0]] = 1
 
         before, after = len(self._prefix), len(self._suffix)
         room = self.seq_len - before - after
-        examples = []
-        for sentence, begin, length in zip(
-            sentences, begins.tolist(), lengths.tolist(), strict=True
-        ):
-            kept = min(length, room)
-            token_ids = np.empty(before + kept + after, np.int32)
-            token_ids[:before] = self._prefix
-            token_ids[before : before + kept] = ids[begin : begin + kept]
-            token_ids[before + kept :] = self._suffix
-            word_starts = np.zeros(before + kept + after, np.uint8)
-            word_starts[before : before + kept] = starts[begin : begin + kept]
-            first_pieces = np.flatnonzero(starts[begin : begin + kept])
-            positions = np.full(len(sentence.words), -1, np.int32)
-            positions[words[begin : begin + kept][first_pieces]] = first_pieces + before
-            examples.append(
-                EncodedExample(token_ids, word_starts, positions, language=sentence.language)
-            )
-        self._count(report, sentences, starts, begins, ends, room)
-        return examples
+        places = np.arange(total) - np.repeat(begins, lengths) + before  # within its example
+        kept = places < before + room
+        sizes = np.minimum(lengths, room) + before + after
+        example_begins = _begins(sizes)
+        targets = places[kept] + np.repeat(example_begins, sizes - before - after)
 
-    def _count(self, report, sentences, starts, begins, ends, room) -> None:
+        token_ids = np.empty(int(sizes.sum()), np.int32)
+        token_ids[targets] = ids[kept]
+        for offset, special in enumerate(self._prefix):
+            token_ids[example_begins + offset] = special
+        for offset, special in enumerate(reversed(self._suffix), 1):
+            token_ids[example_begins + sizes - offset] = special
+        word_starts = np.zeros(len(token_ids), np.uint8)
+        word_starts[targets] = starts[kept]
+
+        word_counts = np.fromiter((len(item.words) for item in sentences), np.int64, len(sentences))
+        word_begins = _begins(word_counts)
+        first_pieces = kept & (starts == 1)
+        positions = np.full(int(word_counts.sum()), -1, np.int32)
+        positions[(words + np.repeat(word_begins, lengths))[first_pieces]] = places[first_pieces]
+
         report.sentences += len(sentences)
-        report.words += sum(len(sentence.words) for sentence in sentences)
-        longest = int((ends - begins).max()) + len(self._prefix) + len(self._suffix)
-        report.longest = max(report.longest, longest)
-        for index in np.flatnonzero(ends - begins > room):
-            report.truncated_sentences += 1
-            report.truncated_words += int(starts[begins[index] + room : ends[index]].sum())
+        report.words += len(positions)
+        report.truncated_sentences += int((lengths > room).sum())
+        report.truncated_words += int(starts[~kept].sum())
+        report.longest = max(report.longest, int(lengths.max()) + before + after)
+        return [
+            EncodedExample(
+                token_ids[begin : begin + size],
+                word_starts[begin : begin + size],
+                positions[word_begin : word_begin + word_count],
+                None,
+                None,
+                sentence.language,
+            )
+            for sentence, begin, size, word_begin, word_count in zip(
+                sentences,
+                example_begins.tolist(),
+                sizes.tolist(),
+                word_begins.tolist(),
+                word_counts.tolist(),
+                strict=True,
+            )
+        ]
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`, as hub and `from_folder` read them.
@@ -347,6 +365,10 @@ def train_wordpiece(
     config = {"do_lower_case": lower_case}
     tokenizer = build_wordpiece([piece for piece, _ in vocabulary], config)
     return TextEncoder(tokenizer, seq_len, config={"tokenizer_class": "BertTokenizer"})
+
+
+def _begins(lengths: np.ndarray) -> np.ndarray:
+    return np.cumsum(lengths) - lengths
 
 
 def _strips_accents(part: dict) -> bool:
