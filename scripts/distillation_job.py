@@ -1,0 +1,192 @@
+"""What a run does between its flags and its report."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from absl import flags
+from teacher_source import TeacherSource, open_teacher
+
+from xdistil.data.corpus import TaggingCorpus
+from xdistil.distillation.recipes import RecipeSettings, recipe
+from xdistil.distillation.run_directory import RunDirectory, read_json
+from xdistil.distillation.runner import (
+    DistillationData,
+    DistillationRun,
+    RunResult,
+    RunSettings,
+    StudentSettings,
+    TeacherSettings,
+)
+from xdistil.distillation.stage_trainer import StageSettings
+from xdistil.distillation.stages import OptimizerSettings, Stage, format_stages
+from xdistil.export.saved_model import export_tagger
+from xdistil.metrics.footprint import count_parameters, peak_memory_bytes
+from xdistil.metrics.speedup import speedup_row
+from xdistil.report.console import report_table
+from xdistil.report.page import write_page
+from xdistil.report.report import build_report, write_report
+
+FLAGS = flags.FLAGS
+logger = logging.getLogger("xdistil")
+LATENCY_BATCH_SIZES = (1, 32)
+LATENCY_LENGTH = 32
+
+
+def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Distils, exports, measures, reports. Returns the report."""
+    keras.config.set_dtype_policy(FLAGS.precision)
+    source = open_teacher(corpus)
+    stages = _stages(source)
+    output = Path(FLAGS.output_dir)
+    with RunDirectory.open(
+        output, config, overwrite=FLAGS.overwrite, inputs=corpus.inputs
+    ) as directory:
+        directory.log_to_file(logger)
+        for line in directory.version_warnings:
+            logger.warning("%s", line)
+        logger.info("recipe %s:\n%s", FLAGS.recipe, format_stages(stages))
+        with _strategy_scope():
+            result = _distillation(directory, corpus, source, stages).run()
+        if FLAGS.export:
+            _export(directory, result)
+        report = _report(directory, result)
+        write_report(directory.report_json, report)
+        write_page(directory.report_html, report)
+    print(report_table(report))
+    print(f"Student, export and report are in {output}")
+    return report
+
+
+def _stages(source: TeacherSource) -> list[Stage]:
+    layer = FLAGS.teacher_layer
+    if layer is None:
+        layer = source.num_layers // 2 + 1
+    epochs = {
+        f"{kind}_epochs": FLAGS[f"{kind}_epochs"].value or FLAGS.epochs
+        for kind in ("representation", "logits", "labels")
+    }
+    settings = RecipeSettings(
+        teacher_layer=layer,
+        representation=FLAGS.representation_loss,
+        logits_positions=FLAGS.scheme,
+        batch_size=FLAGS.batch_size,
+        patience=FLAGS.patience,
+        optimizer=OptimizerSettings(
+            learning_rate=FLAGS.learning_rate, period_epochs=FLAGS.learning_rate_period
+        ),
+        unfreeze_representation=FLAGS.unfreeze_representation,
+        fresh_head=FLAGS.fresh_head,
+        **epochs,
+    )
+    return recipe(FLAGS.recipe, settings)
+
+
+def _distillation(
+    directory: RunDirectory, corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage]
+) -> DistillationRun:
+    settings = RunSettings(
+        stages=stages,
+        teacher=TeacherSettings(
+            epochs=FLAGS.teacher_epochs,
+            learning_rate=FLAGS.teacher_learning_rate,
+            batch_size=FLAGS.teacher_batch_size,
+            warmup_fraction=FLAGS.teacher_warmup,
+            source=source.fingerprint,
+        ),
+        student=StudentSettings(
+            embedding_dim=FLAGS.embedding_dim,
+            hidden_dim=FLAGS.hidden_dim,
+            dropout=FLAGS.dropout,
+            embedding_init=FLAGS.embedding_init,
+            min_piece_count=FLAGS.min_piece_count,
+        ),
+        scheme=FLAGS.scheme,
+        seed=FLAGS.seed,
+        online=FLAGS.teacher_targets == "online",
+        training=StageSettings(
+            seed=FLAGS.seed,
+            jit_compile=FLAGS.jit_compile == "true",
+            checkpoint_seconds=60 * FLAGS.checkpoint_minutes,
+        ),
+        teacher_jit_compile=FLAGS.jit_compile == "true",
+        reuse_from=FLAGS.reuse_from,
+    )
+    data = DistillationData(
+        labels=corpus.labels,
+        train=corpus.train,
+        dev=corpus.dev,
+        test=corpus.test,
+        transfer=corpus.transfer,
+        fingerprint=corpus.fingerprint,
+        transfer_size=corpus.transfer_size,
+    )
+    return DistillationRun(directory, data, settings, source.encoder, source.make)
+
+
+def _strategy_scope() -> contextlib.AbstractContextManager:
+    if FLAGS.strategy == "default":
+        return contextlib.nullcontext()
+    return tf.distribute.MirroredStrategy(tf.config.list_logical_devices()).scope()
+
+
+def _export(directory: RunDirectory, result: RunResult) -> None:
+    folder = directory.export / "saved_model"
+    if folder.exists():
+        return
+    began = time.monotonic()
+    directory.export.mkdir(exist_ok=True)
+    export_tagger(result.student, folder)
+    directory.add_seconds("export", time.monotonic() - began)
+
+
+def _latency(directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]:
+    path = directory.student / "latency.json"
+    rows = read_json(path)
+    if rows is None:
+        logger.info("measuring teacher against student")
+        began = time.monotonic()
+        rows = [
+            speedup_row(
+                result.teacher.model,
+                result.student.model,
+                batch_size=batch_size,
+                sequence_length=min(LATENCY_LENGTH, FLAGS.seq_len),
+                max_seconds=20,
+            )[0]
+            for batch_size in LATENCY_BATCH_SIZES
+        ]
+        directory.write_json("student/latency.json", rows)
+        directory.add_seconds("latency", time.monotonic() - began)
+    return rows
+
+
+def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:
+    latency = _latency(directory, result) if FLAGS.measure_latency else []
+    seconds = directory.seconds()
+    phases = ("tokenize", "teacher", "targets", "distillation")
+    return build_report(
+        task=result.student.task.name,
+        recipe=FLAGS.recipe,
+        seed=FLAGS.seed,
+        teacher={
+            "name": FLAGS.teacher,
+            "parameters": count_parameters(result.teacher.model),
+            "test": result.teacher_test,
+        },
+        student={
+            "name": f"BiLSTM ({FLAGS.embedding_dim}, {FLAGS.hidden_dim})",
+            "parameters": count_parameters(result.student.model),
+            "test": result.student_test,
+        },
+        latency=latency,
+        stages=result.stages,
+        seconds={**{p: seconds.get(p, 0.0) for p in phases}, "total": sum(seconds.values())},
+        peak_memory_bytes=peak_memory_bytes(),
+        teacher_passes=round(result.teacher_passes),
+    )

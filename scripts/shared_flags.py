@@ -1,0 +1,179 @@
+"""Flags that the scripts share, spelled alike everywhere, and how the scripts end."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import app, flags
+
+from xdistil.errors import InputError
+
+FLAGS = flags.FLAGS
+
+#: Flags that may differ when a run goes on: they decide no number.
+IRRELEVANT_FLAGS = ("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes")
+
+
+def define_data_flags() -> None:
+    """Where the text lies, and how much of it is used."""
+    flags.DEFINE_string("data_dir", None, "Folder with <language>/{train,dev,test}.tsv[.gz].")
+    flags.DEFINE_list("languages", [], "Languages (folders of --data_dir) to take; empty = all.")
+    for split, text in (
+        ("train", "Labeled sentences"),
+        ("dev", "Held-out labeled sentences: early stopping and selection"),
+        ("test", "Sentences to score on"),
+    ):
+        flags.DEFINE_list(f"{split}_file", [], f"{text}: files, globs too, comma-separated.")
+    flags.DEFINE_list("transfer_file", [], "Plain text, a sentence a line: files, globs too.")
+    flags.DEFINE_string("labels_file", None, "A label a line; without it they are found in train.")
+    flags.DEFINE_integer(
+        "labeled_per_language",
+        0,
+        "Labeled sentences a language; the rest of train joins the transfer text. 0 = all.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer("dev_per_language", 0, "Dev sentences a language; 0 = all.", lower_bound=0)
+    flags.DEFINE_integer(
+        "transfer_sentences", 0, "Most transfer sentences; 0 = all.", lower_bound=0
+    )
+    flags.DEFINE_integer("seq_len", 128, "Most word pieces a sentence.", lower_bound=4)
+
+
+def define_teacher_flags() -> None:
+    """Which teacher, and how it is fine-tuned."""
+    flags.DEFINE_string(
+        "teacher",
+        None,
+        "Folder or hub name of a BERT checkpoint, or `scratch`: built from nothing.",
+        required=True,
+    )
+    flags.DEFINE_integer(
+        "teacher_epochs", 3, "Epochs of fine-tuning; 0 = is a fine-tuned tagger.", lower_bound=0
+    )
+    flags.DEFINE_float("teacher_learning_rate", 2e-5, "Peak learning rate of fine-tuning.")
+    flags.DEFINE_integer("teacher_batch_size", 32, "Sentences a step of fine-tuning.")
+    flags.DEFINE_float("teacher_warmup", 0.1, "Share of the fine-tuning steps spent warming up.")
+    flags.DEFINE_float("teacher_dropout", None, "Dropout of the teacher; default: its config's.")
+    flags.DEFINE_integer(
+        "teacher_layer",
+        None,
+        "Hidden state (0 = embeddings) for representation loss; default: just above the middle.",
+    )
+    flags.DEFINE_integer("teacher_layers", 2, "Layers of a teacher from scratch.")
+    flags.DEFINE_integer("teacher_hidden_dim", 128, "Width of a teacher from scratch.")
+    flags.DEFINE_integer("teacher_heads", 4, "Attention heads of a teacher from scratch.")
+    flags.DEFINE_integer("teacher_vocabulary", 4000, "Word pieces of a teacher from scratch.")
+    flags.DEFINE_bool("teacher_lower_case", False, "A teacher from scratch ignores case.")
+    flags.DEFINE_enum(
+        "teacher_targets",
+        "disk",
+        ["disk", "online"],
+        "`disk`: the teacher runs once and its outputs are kept; `online`: it runs in each step.",
+    )
+
+
+def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
+    """How the student is trained."""
+    flags.DEFINE_enum("recipe", default_recipe, list(recipes), "The recipe, see the README.")
+    flags.DEFINE_integer("epochs", 80, "Most epochs of a stage.", lower_bound=1)
+    for kind in ("representation", "logits", "labels"):
+        flags.DEFINE_integer(
+            f"{kind}_epochs", None, f"Most epochs of a {kind} stage; default: --epochs."
+        )
+    flags.DEFINE_integer("patience", 5, "Epochs without a better dev score; 0 = never stop early.")
+    flags.DEFINE_integer("batch_size", 512, "Sentences a step, over all devices.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate.", lower_bound=0.0)
+    flags.DEFINE_integer(
+        "learning_rate_period", 50, "Epochs of the first cosine; 0 = the stage's epochs."
+    )
+    flags.DEFINE_enum(
+        "representation_loss",
+        "mse",
+        ["mse", "kl", "cosine", "keras_kld"],
+        "Distance between representations.",
+    )
+    flags.DEFINE_bool(
+        "unfreeze_representation", False, "Unfreeze gradually in the first stage too (Algorithm 1)."
+    )
+    flags.DEFINE_bool("fresh_head", False, "Start the labels stages with a new head.")
+    flags.DEFINE_enum(
+        "scheme",
+        "words",
+        ["words", "pieces"],
+        "`words`: labels on first pieces, F1 on words; `pieces`: the authors' X classes.",
+    )
+    flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
+
+
+def define_student_flags() -> None:
+    """The student's shape."""
+    flags.DEFINE_enum("student", "bilstm", ["bilstm"], "Kind of student.")
+    flags.DEFINE_integer("embedding_dim", 300, "E, width of the embeddings.", lower_bound=1)
+    flags.DEFINE_integer("hidden_dim", 600, "H, width of the LSTM, a direction.", lower_bound=1)
+    flags.DEFINE_float("dropout", 0.2, "Dropout between the student's layers.")
+    flags.DEFINE_enum(
+        "embedding_init", "svd", ["svd", "pca", "random"], "Where the embeddings start."
+    )
+    flags.DEFINE_integer(
+        "min_piece_count",
+        1,
+        "Pieces seen fewer times in train and transfer text get no embedding; 0 = keep all.",
+        lower_bound=0,
+    )
+
+
+def define_run_flags() -> None:
+    """Where and on what it runs."""
+    flags.DEFINE_string("output_dir", None, "The run's directory.", required=True)
+    flags.DEFINE_bool("overwrite", False, "Begin anew in a directory that holds another run.")
+    flags.DEFINE_string("reuse_from", None, "A run whose teacher and targets are taken over.")
+    flags.DEFINE_enum(
+        "strategy", "default", ["default", "mirrored"], "`mirrored`: all devices of this machine."
+    )
+    flags.DEFINE_integer("logical_devices", 1, "Split the CPU, to try --strategy without GPUs.")
+    flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"], "Compile steps by XLA.")
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "mixed_bfloat16", "mixed_float16"],
+        "Policy of the student's and teacher's layers; losses are float32 always.",
+    )
+    flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
+    flags.DEFINE_bool("export", True, "Write the SavedModel.")
+    flags.DEFINE_bool("measure_latency", True, "Time teacher and student at batch 1 and 32.")
+    flags.DEFINE_bool("smoke", False, "A few sentences, one epoch each: does it run at all?")
+
+
+def relevant_flags(names: Sequence[str]) -> dict[str, object]:
+    """Values of the flags that decide the outcome, for config.json."""
+    return {name: FLAGS[name].value for name in names if name not in IRRELEVANT_FLAGS}
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """Runs a script: bad input and bad flags end in one line and exit status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+
+    def guarded(arguments: list[str]) -> None:
+        try:
+            if len(arguments) > 1:
+                raise InputError(f"unexpected argument {arguments[1]!r}; flags begin with --")
+            main(arguments)
+        except InputError as error:
+            _fail(str(error))
+
+    def parse(arguments: Sequence[str]) -> list[str]:
+        try:
+            return FLAGS(list(arguments))
+        except flags.Error as error:
+            _fail(str(error))
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _fail(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,114 @@
+"""Where the teacher of a run comes from: a checkpoint in hub format, or nothing at all."""
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Callable
+
+from absl import flags
+
+from xdistil.data.atomic_files import sha256_of_file
+from xdistil.data.corpus import TaggingCorpus
+from xdistil.data.encoding import TextEncoder, train_wordpiece
+from xdistil.data.labels import Labels
+from xdistil.errors import InputError
+from xdistil.models import EncoderConfig, Teacher
+from xdistil.models.checkpoints import Checkpoint
+from xdistil.models.presets import find_checkpoint
+from xdistil.tasks.tagging import PIECE_CLASSES
+
+FLAGS = flags.FLAGS
+SCRATCH = "scratch"
+_SENTENCES_FOR_PIECES = 200_000
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherSource:
+    """What a run needs to know of its teacher before it is made.
+
+    Args:
+        encoder: From words to the teacher's word pieces.
+        num_layers: Its layers.
+        fingerprint: Changes with the checkpoint's weights, or with the settings from scratch.
+        make: Builds it.
+    """
+
+    encoder: TextEncoder
+    num_layers: int
+    fingerprint: str
+    make: Callable[[], Teacher]
+
+
+def open_teacher(corpus: TaggingCorpus) -> TeacherSource:
+    """The teacher that the flags name.
+
+    Raises:
+        InputError: If the folder is no checkpoint that can be read, or flags contradict it.
+    """
+    if FLAGS.teacher == SCRATCH:
+        return _from_scratch(corpus)
+    return _from_checkpoint(corpus.labels)
+
+
+def _from_checkpoint(labels: Labels) -> TeacherSource:
+    folder = find_checkpoint(FLAGS.teacher)
+    checkpoint = Checkpoint(folder)
+    config = checkpoint.encoder_config
+    if config.max_length < FLAGS.seq_len:
+        raise InputError(
+            f"--seq_len={FLAGS.seq_len}: the teacher {folder} reads at most {config.max_length} "
+            "word pieces; lower --seq_len."
+        )
+    tagger = checkpoint.label_names is not None
+    fits = tagger and FLAGS.scheme == "words" and set(checkpoint.label_names) == set(labels)
+    if not FLAGS.teacher_epochs and not fits:
+        found = ", ".join(checkpoint.label_names) if tagger else "no head for tagging"
+        raise InputError(
+            f"--teacher_epochs=0: the checkpoint {folder} has {found}, the data has the labels "
+            f"{', '.join(labels)}; fine-tune it (--teacher_epochs=3) or give its own labels."
+        )
+
+    def make() -> Teacher:
+        dropout = FLAGS.teacher_dropout
+        if fits:
+            return Teacher.from_preset(str(folder), labels=labels, dropout=dropout)
+        return Teacher.from_preset(
+            str(folder), num_classes=_num_classes(labels), dropout=dropout, fresh_head=True
+        )
+
+    files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
+    digest = hashlib.sha256("".join(sha256_of_file(path) for path in files).encode())
+    encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
+    return TeacherSource(encoder, config.num_layers, digest.hexdigest(), make)
+
+
+def _from_scratch(corpus: TaggingCorpus) -> TeacherSource:
+    if not FLAGS.teacher_epochs:
+        raise InputError("--teacher=scratch knows nothing yet: --teacher_epochs must be above 0.")
+    text = itertools.chain(corpus.train, corpus.transfer())
+    encoder = train_wordpiece(
+        itertools.islice(text, _SENTENCES_FOR_PIECES),
+        vocabulary_size=FLAGS.teacher_vocabulary,
+        lower_case=FLAGS.teacher_lower_case,
+        seq_len=FLAGS.seq_len,
+    )
+    dropout = 0.1 if FLAGS.teacher_dropout is None else FLAGS.teacher_dropout
+    config = EncoderConfig(
+        vocabulary_size=encoder.vocabulary_size,
+        hidden_dim=FLAGS.teacher_hidden_dim,
+        num_layers=FLAGS.teacher_layers,
+        num_heads=FLAGS.teacher_heads,
+        max_length=FLAGS.seq_len,
+        dropout=dropout,
+        attention_dropout=dropout,
+    )
+    return TeacherSource(
+        encoder,
+        config.num_layers,
+        f"{config.to_dict()} {encoder.fingerprint}",
+        lambda: Teacher(config, num_classes=_num_classes(corpus.labels), dropout=dropout),
+    )
+
+
+def _num_classes(labels: Labels) -> int:
+    return len(labels) + (len(PIECE_CLASSES) if FLAGS.scheme == "pieces" else 0)

@@ -1,0 +1,237 @@
+"""A run's text: labeled sentences, what is left as transfer text, dev and test."""
+
+import dataclasses
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from xdistil.data.atomic_files import sha256_of_file
+from xdistil.data.examples import TaggedSentence
+from xdistil.data.labels import Labels
+from xdistil.data.readers import (
+    ReadReport,
+    expand_files,
+    folder_files,
+    read_tagged,
+    read_text,
+)
+from xdistil.errors import InputError
+
+Read = Callable[[], Iterator[TaggedSentence]]
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusFiles:
+    """Where a tagging corpus lies; either `data_dir` or the files.
+
+    Args:
+        data_dir: Folder with `<language>/{train,dev,test}.tsv[.gz]`.
+        languages: Folders to take; empty = all.
+        train: Files of labeled sentences, globs too.
+        dev: Files of held-out labeled sentences.
+        test: Files to score on; may be empty.
+        transfer: Files of plain text, a sentence a line; may be empty.
+        labels: File with a label a line; `None`: labels are found in train.
+    """
+
+    data_dir: str | None = None
+    languages: Sequence[str] = ()
+    train: Sequence[str] = ()
+    dev: Sequence[str] = ()
+    test: Sequence[str] = ()
+    transfer: Sequence[str] = ()
+    labels: str | None = None
+
+    def of_split(self, split: str) -> list[tuple[str, str | None]]:
+        """The files of train, dev or test, each with its language where the folder tells it."""
+        given = getattr(self, split)
+        if self.data_dir and given:
+            raise InputError(
+                f"--data_dir and --{split}_file contradict each other: give one of the two."
+            )
+        if self.data_dir:
+            return folder_files(self.data_dir, self.languages, split)
+        return [(path, None) for path in expand_files(given)] if given else []
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusLimits:
+    """How much of a corpus is used; the choice is drawn by the seed.
+
+    Args:
+        labeled_per_language: Labeled sentences a language; the rest of train joins the transfer
+            text. 0 = all.
+        dev_per_language: Dev sentences a language; 0 = all.
+        test_per_language: Test sentences a language; 0 = all.
+        transfer_sentences: Most transfer sentences; 0 = all.
+        seed: Decides which.
+    """
+
+    labeled_per_language: int = 0
+    dev_per_language: int = 0
+    test_per_language: int = 0
+    transfer_sentences: int = 0
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TaggingCorpus:
+    """The text of a tagging run.
+
+    Args:
+        labels: The tags.
+        train: Labeled sentences.
+        dev: Held-out labeled sentences.
+        test: Sentences to score on; may be empty.
+        transfer: Gives the transfer text anew at each call, streamed.
+        transfer_size: Sentences in the transfer text.
+        fingerprint: Hash of the files and of what is taken from them.
+        inputs: Hash of each file.
+        warnings: What a user should know of the data, a line each.
+    """
+
+    labels: Labels
+    train: list[TaggedSentence]
+    dev: list[TaggedSentence]
+    test: list[TaggedSentence]
+    transfer: Read
+    transfer_size: int
+    fingerprint: str
+    inputs: dict[str, str]
+    warnings: list[str]
+
+
+def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) -> TaggingCorpus:
+    """Reads a tagging corpus. Labeled text is held in memory, transfer text is not.
+
+    Args:
+        files: Where it lies.
+        limits: How much of it is used.
+
+    Returns:
+        The corpus. Sentences keep the order of the files.
+
+    Raises:
+        InputError: If a file is missing, empty or wrong; the message names file and line.
+
+    Example:
+        ```python
+        corpus = load_tagging_corpus(CorpusFiles(data_dir="data", languages=["de", "en"]))
+        ```
+    """
+    limits = limits or CorpusLimits()
+    paths = {split: files.of_split(split) for split in ("train", "dev", "test")}
+    for split in ("train", "dev"):
+        if not paths[split]:
+            raise InputError(f"No {split} text: give --{split}_file, or --data_dir.")
+    transfer_files = expand_files(files.transfer) if files.transfer else []
+    report = ReadReport()
+    given = Labels.from_file(files.labels) if files.labels else None
+    read = {
+        split: _reader(paths[split], given, report if split == "train" else None)
+        for split in paths
+    }
+    sizes, tags = _survey(read["train"]())
+    labels = given or Labels.from_tags(tags)
+    read = {split: _reader(paths[split], labels, None) for split in paths}
+    chosen = _draw(sizes, limits.labeled_per_language, limits.seed, "labeled")
+    transfer = _transfer(read["train"], chosen, transfer_files, limits.transfer_sentences)
+    left = sum(sizes.values()) - sum(len(indices) for indices in chosen.values())
+    size = left + sum(_count_sentences(path) for path in transfer_files)
+    inputs = {
+        path: sha256_of_file(path)
+        for path in [*(p for split in paths.values() for p, _ in split), *transfer_files]
+    }
+    return TaggingCorpus(
+        labels=labels,
+        train=_take(read["train"], chosen),
+        dev=_sample(read["dev"], limits.dev_per_language, limits.seed, "dev"),
+        test=_sample(read["test"], limits.test_per_language, limits.seed, "test"),
+        transfer=transfer,
+        transfer_size=min(size, limits.transfer_sentences or size),
+        fingerprint=_fingerprint(inputs, labels, limits, files.languages),
+        inputs=inputs,
+        warnings=report.warnings(),
+    )
+
+
+def _reader(
+    paths: Sequence[tuple[str, str | None]], labels: Labels | None, report: ReadReport | None
+) -> Read:
+    def read() -> Iterator[TaggedSentence]:
+        for path, language in paths:
+            yield from read_tagged([path], labels=labels, language=language, report=report)
+
+    return read
+
+
+def _survey(sentences: Iterable[TaggedSentence]) -> tuple[Counter[str], set[str]]:
+    """Sentences a language, and the tags that occur."""
+    sizes: Counter[str] = Counter()
+    tags: set[str] = set()
+    for sentence in sentences:
+        sizes[sentence.language] += 1
+        tags.update(sentence.tags or ())
+    return sizes, tags
+
+
+def _draw(sizes: Counter[str], limit: int, seed: int, purpose: str) -> dict[str, set[int]]:
+    """Which sentences of each language are taken: their indices within the language."""
+    chosen = {}
+    for language, size in sizes.items():
+        indices: Iterable[int] = range(size)
+        if 0 < limit < size:
+            indices = random.Random(f"{seed} {purpose} {language}").sample(range(size), limit)
+        chosen[language] = set(indices)
+    return chosen
+
+
+def _marked(read: Read, chosen: dict[str, set[int]]) -> Iterator[tuple[TaggedSentence, bool]]:
+    seen: Counter[str] = Counter()
+    for sentence in read():
+        index = seen[sentence.language]
+        seen[sentence.language] += 1
+        yield sentence, index in chosen[sentence.language]
+
+
+def _take(read: Read, chosen: dict[str, set[int]]) -> list[TaggedSentence]:
+    return [sentence for sentence, taken in _marked(read, chosen) if taken]
+
+
+def _sample(read: Read, limit: int, seed: int, purpose: str) -> list[TaggedSentence]:
+    if not limit:
+        return list(read())
+    sizes, _ = _survey(read())
+    return _take(read, _draw(sizes, limit, seed, purpose))
+
+
+def _transfer(
+    read_train: Read, chosen: dict[str, set[int]], files: Sequence[str], limit: int
+) -> Read:
+    def read() -> Iterator[TaggedSentence]:
+        for sentence, taken in _marked(read_train, chosen):
+            if not taken:
+                yield TaggedSentence(sentence.words, None, sentence.language)
+        if files:
+            yield from read_text(files)
+
+    def limited() -> Iterator[TaggedSentence]:
+        for number, sentence in enumerate(read()):
+            if limit and number >= limit:
+                return
+            yield sentence
+
+    return limited
+
+
+def _count_sentences(path: str) -> int:
+    return sum(1 for _ in read_text([path]))
+
+
+def _fingerprint(
+    inputs: dict[str, str], labels: Labels, limits: CorpusLimits, languages: Sequence[str]
+) -> str:
+    # Paths do not count: the same text in another place is the same text.
+    parts = [*inputs.values(), *labels.names, repr(limits), *languages]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
