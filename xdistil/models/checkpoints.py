@@ -1,0 +1,315 @@
+"""Checkpoints in the hub's format: config.json and safetensors, read without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes  # noqa: F401  (lets safetensors read bfloat16 into numpy)
+import numpy as np
+import safetensors
+
+from xdistil.errors import InputError
+from xdistil.models.activations import activation_of_checkpoint
+from xdistil.models.encoder import Encoder, EncoderConfig
+from xdistil.models.families import FAMILIES, Family
+
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+# Old files say gamma and beta, as TensorFlow's BERT did.
+_LAST_PARTS = {"kernel": ("weight",), "scale": ("weight", "gamma"), "bias": ("bias", "beta")}
+
+
+class Checkpoint:
+    """A checkpoint folder in the hub's format, opened and checked; tensors are read when asked for.
+
+    Args:
+        folder: Holds config.json and model.safetensors, or its shards with
+            model.safetensors.index.json.
+
+    Attributes:
+        config: config.json as it stands.
+        family: the `Family` of its `model_type`.
+        encoder_config: the `EncoderConfig` that it describes.
+        label_names: names of the classes of a fine-tuned tagger, in the order of its rows; None
+            where the checkpoint has no token-classification head.
+
+    Raises:
+        InputError: no such folder; no or a broken config.json; an unknown model type; no
+            safetensors, or broken ones.
+
+    Example:
+
+    ```python
+    checkpoint = Checkpoint("path/to/folder")
+    encoder = Encoder(checkpoint.encoder_config)
+    load_encoder_weights(encoder, checkpoint)
+    ```
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: no such folder; expected a checkpoint's folder")
+        self._config_file = self.folder / "config.json"
+        self.config = _read_json(self._config_file, "the settings of a checkpoint")
+        self.family = self._find_family()
+        self.encoder_config = self._read_encoder_config()
+        self._files = self._find_tensors()
+        self.prefix = self._find_prefix()
+        self.label_names = self._read_label_names()
+
+    def _find_family(self) -> Family:
+        model_type = self.config.get("model_type")
+        if model_type not in FAMILIES:
+            raise InputError(
+                f"{self._config_file}: model_type is {model_type!r}; "
+                f"expected one of: {', '.join(sorted(FAMILIES))}"
+            )
+        return FAMILIES[model_type]
+
+    def _read_encoder_config(self) -> EncoderConfig:
+        fields = dict(self.family.defaults)
+        for field, key in self.family.settings.items():
+            if self.config.get(key) is not None:
+                fields[field] = self.config[key]
+            elif field not in fields:
+                raise InputError(f"{self._config_file}: has no {key!r}; add it")
+        hidden_act = fields["activation"]
+        fields["activation"] = activation_of_checkpoint(hidden_act)
+        if fields["activation"] is None:
+            raise InputError(
+                f"{self._config_file}: hidden_act is {hidden_act!r}; expected gelu, gelu_new, "
+                "relu or silu"
+            )
+        position_type = self.config.get("position_embedding_type") or "absolute"
+        if position_type != "absolute":
+            raise InputError(
+                f"{self._config_file}: position_embedding_type is {position_type!r}; "
+                "only 'absolute' is known"
+            )
+        try:
+            return EncoderConfig(family=self.family.name, **fields)
+        except InputError as error:
+            raise InputError(f"{self._config_file}: {error}") from None
+
+    def _find_tensors(self) -> dict[str, Path]:
+        """Name of each tensor -> the file that holds it."""
+        whole, index = self.folder / _WEIGHTS, self.folder / _INDEX
+        if whole.is_file():
+            return dict.fromkeys(_tensor_names(whole), whole)
+        if index.is_file():
+            return self._read_index(index)
+        if any(self.folder.glob("pytorch_model*.bin")):
+            raise InputError(
+                f"{self.folder}: holds only pytorch_model.bin, a pickle, which can run code when "
+                f"read; expected {_WEIGHTS}; convert it where PyTorch and transformers are "
+                "installed: AutoModelForTokenClassification.from_pretrained(folder)"
+                ".save_pretrained(folder)"
+            )
+        raise InputError(f"{self.folder}: holds no weights; expected {_WEIGHTS} or {_INDEX}")
+
+    def _read_index(self, index: Path) -> dict[str, Path]:
+        weight_map = _read_json(index, "an index of weight files").get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise InputError(f"{index}: has no 'weight_map'; expected tensor names and their files")
+        shards = {str(file): self.folder / str(file) for file in weight_map.values()}
+        for name, shard in shards.items():
+            # A shard's name is a file of this folder, never a way out of it.
+            if Path(name).name != name:
+                raise InputError(f"{index}: names the shard {name!r}; expected a bare file name")
+            if not shard.is_file():
+                raise InputError(f"{shard}: missing, though {_INDEX} names it; fetch it again")
+        present = {name: set(_tensor_names(shard)) for name, shard in shards.items()}
+        for tensor, file in weight_map.items():
+            if tensor not in present[file]:
+                raise InputError(f"{shards[file]}: has no {tensor!r}, though {_INDEX} says so")
+        return {tensor: shards[file] for tensor, file in weight_map.items()}
+
+    def _find_prefix(self) -> str:
+        prefix = self.family.prefix
+        return prefix if any(name.startswith(prefix) for name in self._files) else ""
+
+    def _read_label_names(self) -> tuple[str, ...] | None:
+        head = self.family.head
+        if f"{head}.weight" not in self._files or not self._head_is_for_tokens():
+            return None
+        (rows, _) = self.shape(f"{head}.weight")
+        id2label = self.config.get("id2label") or {index: f"LABEL_{index}" for index in range(rows)}
+        try:
+            names = {int(index): str(name) for index, name in id2label.items()}
+        except (AttributeError, ValueError):
+            names = {}
+        if sorted(names) != list(range(rows)) or len(set(names.values())) != rows:
+            raise InputError(
+                f"{self._config_file}: id2label has {len(id2label)} entries, {head}.weight has "
+                f"{rows} rows; expected one different name for each row, 0 to {rows - 1}"
+            )
+        return tuple(names[index] for index in range(rows))
+
+    def _head_is_for_tokens(self) -> bool:
+        # A classifier of whole texts has a head of the same name and shape.
+        architectures = self.config.get("architectures")
+        if architectures:
+            return any("ForTokenClassification" in str(name) for name in architectures)
+        return not any(name.startswith(f"{self.prefix}pooler.") for name in self._files)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all tensors, sorted."""
+        return sorted(self._files)
+
+    def file_of(self, name: str) -> Path:
+        """The file that holds a tensor."""
+        return self._files[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, without reading it."""
+        with safetensors.safe_open(self._files[name], framework="numpy") as file:
+            return tuple(file.get_slice(name).get_shape())
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor as float32, whatever float type it is stored in."""
+        try:
+            with safetensors.safe_open(self._files[name], framework="numpy") as file:
+                return np.asarray(file.get_tensor(name)).astype(np.float32)
+        except (safetensors.SafetensorError, TypeError, ValueError) as error:
+            raise InputError(f"{self._files[name]}: cannot read {name!r}: {error}") from None
+
+
+def load_encoder_weights(encoder: Encoder, checkpoint: Checkpoint) -> list[str]:
+    """Fills an encoder from a checkpoint; every weight of both must find its place.
+
+    All names and shapes are checked before the first weight is read, so that a wrong file costs no
+    time and changes nothing.
+
+    Args:
+        encoder: Built from the checkpoint's `encoder_config` (dropout may differ).
+        checkpoint: Where the weights are.
+
+    Returns:
+        Names of tensors that are neither the encoder's nor known parts that a tagger has no use for
+        (pooler, language-model head): those of a head, such as `classifier.weight`.
+
+    Raises:
+        InputError: a weight that is missing, left over inside the encoder, or of another shape.
+    """
+    named_weights = encoder.named_weights()
+    tensors = _find_tensors(checkpoint, named_weights)
+    left_over = _left_over(checkpoint, used=set(tensors.values()))
+    for name, variable in named_weights.items():
+        expected = _stored_shape(name, tuple(variable.shape))
+        check_shape(checkpoint, tensors[name], expected, "by config.json")
+    for name, variable in named_weights.items():
+        value = checkpoint.read(tensors[name])
+        value = value.T if name.endswith(".kernel") else value
+        variable.assign(value.reshape(variable.shape))
+    return left_over
+
+
+def check_shape(checkpoint: Checkpoint, tensor: str, expected: tuple[int, ...], why: str) -> None:
+    """Compares a tensor's shape with the one expected.
+
+    Raises:
+        InputError: they differ; the message names the file, the tensor and both shapes.
+    """
+    found = checkpoint.shape(tensor)
+    if found != expected:
+        raise InputError(
+            f"{checkpoint.file_of(tensor)}: {tensor!r} has shape {found}; expected {expected} {why}"
+        )
+
+
+def _find_tensors(checkpoint: Checkpoint, named_weights: dict[str, Any]) -> dict[str, str]:
+    """Neutral name of each weight -> name of its tensor in the checkpoint."""
+    tensors, missing = {}, []
+    for name, variable in named_weights.items():
+        candidates = [checkpoint.prefix + tensor for tensor in _stored_names(checkpoint, name)]
+        present = [tensor for tensor in candidates if tensor in checkpoint]
+        if present:
+            tensors[name] = present[0]
+        else:
+            missing.append((candidates[0], _stored_shape(name, tuple(variable.shape))))
+    if missing:
+        tensor, shape = missing[0]
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(
+            f"{checkpoint.folder}: the weights lack {tensor!r} of shape {shape}{more}, which "
+            "config.json asks for; is the file whole, and does it belong to this config.json?"
+        )
+    return tensors
+
+
+def _stored_names(checkpoint: Checkpoint, name: str) -> list[str]:
+    """What a weight may be called in a checkpoint of this family, likeliest first."""
+    layer = re.match(r"layers\.(\d+)\.", name)
+    number = layer.group(1) if layer else ""
+    pattern = name.replace(f"layers.{number}.", "layers.{i}.", 1)
+    stem, _, last = pattern.rpartition(".")
+    weights = checkpoint.family.weights
+    if pattern in weights:  # an embedding: one matrix
+        return [f"{weights[pattern]}.weight"]
+    return [f"{weights[stem].replace('{i}', number)}.{part}" for part in _LAST_PARTS[last]]
+
+
+def _stored_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a weight in a checkpoint: matrices (outputs, inputs), heads side by side."""
+    if name.endswith(".kernel"):
+        inputs = shape[:-1] if name.endswith(".attention.output.kernel") else shape[:1]
+        return (math.prod(shape) // math.prod(inputs), math.prod(inputs))
+    return (math.prod(shape),) if name.endswith(".bias") else shape
+
+
+def _left_over(checkpoint: Checkpoint, used: set[str]) -> list[str]:
+    family = checkpoint.family
+    heads, unplaced = [], []
+    for tensor in checkpoint.names:
+        name = tensor.removeprefix(checkpoint.prefix)
+        if tensor in used or name.split(".")[-1] in family.ignored:
+            continue
+        if name.startswith(family.other_heads):
+            continue
+        inside = name.startswith(family.scopes) and tensor.startswith(checkpoint.prefix)
+        (unplaced if inside else heads).append(tensor)
+    if unplaced:
+        more = f" and {len(unplaced) - 1} more" if len(unplaced) > 1 else ""
+        raise InputError(
+            f"{checkpoint.file_of(unplaced[0])}: holds {unplaced[0]!r} of shape "
+            f"{checkpoint.shape(unplaced[0])}{more}, which config.json has no place for; do the "
+            "weights belong to this config.json?"
+        )
+    return heads
+
+
+def _read_json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; expected {what}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is no UTF-8 text; expected {what}") from None
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}:{error.lineno}: broken JSON ({error.msg}); expected {what}"
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}; expected {what}, an object")
+    return content
+
+
+def _tensor_names(path: Path) -> list[str]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return list(file.keys())
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: broken or cut short ({error}); expected safetensors; fetch it again"
+        ) from None

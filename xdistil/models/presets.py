@@ -1,0 +1,60 @@
+"""From what a user calls a teacher, a folder or a name of the hub, to a folder on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from xdistil.errors import InputError
+
+# All that a checkpoint and its tokenizer need; never a pickle.
+_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "*.txt"]
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def find_checkpoint(preset: str | os.PathLike[str]) -> Path:
+    """The folder of a checkpoint; a name of the hub is fetched, once, into the hub's own cache.
+
+    Args:
+        preset: A folder, or a name on the Hugging Face hub such as `owner/model`.
+
+    Raises:
+        InputError: neither such a folder nor a model that could be fetched.
+    """
+    folder = Path(preset).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(
+            f"{preset}: is a file; expected a checkpoint's folder or a name of the hub"
+        )
+    name = os.fspath(preset)
+    if not _HUB_NAME.fullmatch(name) or name.startswith("."):
+        raise InputError(f"{preset}: no such folder; expected a checkpoint's folder")
+    return _fetch(name)
+
+
+def _fetch(name: str) -> Path:
+    try:
+        import huggingface_hub
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+    except ImportError:
+        raise InputError(
+            f"{name}: no such folder, and to fetch models of that name huggingface_hub is needed: "
+            "pip install xdistil[hub]"
+        ) from None
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_FILES))
+    except HFValidationError:
+        raise InputError(
+            f"{name}: no such folder, and no valid name of the hub; expected owner/model"
+        ) from None
+    # Offline is an OSError in each version: ConnectionError, or of the HTTP client's own kind.
+    except (HfHubHTTPError, EntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{name}: no such folder, and the hub gave no model of that name "
+            f"({type(error).__name__}: {reason}); check the name and the connection, or give a "
+            "folder"
+        ) from None
