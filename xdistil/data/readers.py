@@ -1,0 +1,257 @@
+"""Readers of tagged sentences and of plain text; bad input is an error with file and line."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from xdistil.data.examples import TaggedSentence
+from xdistil.data.formats import choose_format
+from xdistil.data.labels import Labels
+from xdistil.data.lines import numbered_lines
+from xdistil.data.read_report import ReadReport
+from xdistil.data.tags import TagChecker
+from xdistil.errors import InputError
+
+Paths = str | os.PathLike | Sequence[str | os.PathLike]
+
+_SUFFIXES = (".tsv", ".conll", ".bio", ".jsonl")
+_SPLIT_NAMES = {"dev": ("dev", "valid", "validation")}
+_LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+# Folder names that look like a language code and are none.
+_NO_LANGUAGES = frozenset(
+    ("all", "bin", "bio", "csv", "dat", "dev", "doc", "etc", "lib", "log", "mnt", "ner", "new")
+    + ("old", "opt", "out", "raw", "run", "src", "srv", "tmp", "tsv", "txt", "usr", "var")
+)
+
+
+def expand_files(patterns: Paths) -> list[str]:
+    """Turns paths, globs and comma-separated lists of both into paths, in the order given.
+
+    The matches of a glob come sorted. A name that exists is taken as it is, whatever characters it
+    holds.
+
+    Args:
+        patterns: one or several of them.
+
+    Raises:
+        InputError: nothing was given, or a pattern matches no file.
+    """
+    patterns = [patterns] if isinstance(patterns, str | os.PathLike) else list(patterns)
+    files: list[str] = []
+    for pattern in map(os.fspath, patterns):
+        parts = [pattern] if os.path.exists(pattern) else pattern.split(",")
+        for part in filter(None, (part.strip() for part in parts)):
+            files += _matches(part)
+    if not files:
+        raise InputError("no file given: expected a path, a glob, or several with commas between")
+    return files
+
+
+def _matches(pattern: str) -> list[str]:
+    if os.path.isdir(pattern):
+        raise InputError(f"{pattern}: is a folder: give a file, or a glob such as {pattern}/*.tsv")
+    if os.path.exists(pattern):
+        return [pattern]
+    found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    if not found:
+        kind = "no file matches" if glob.has_magic(pattern) else "no such file"
+        raise InputError(f"{pattern}: {kind}: check the path")
+    return found
+
+
+def read_tagged(
+    files: Paths,
+    *,
+    labels: Labels | None = None,
+    language: str | None = None,
+    report: ReadReport | None = None,
+) -> Iterator[TaggedSentence]:
+    """Reads tagged sentences, one at a time, in the order of the files.
+
+    Three formats, each also gzipped; the suffix decides, and the content where it does not:
+
+    - tab-separated (`.tsv`): a sentence a line, its words, a tab, its tags; words and tags are
+      separated by a space each. Only the space separates: a no-break space is part of its word.
+    - columns (`.conll`, `.bio`): a word a line, its tag in the last of several columns; a blank
+      line between sentences. `-DOCSTART-` lines and comments of the form `# key = value` are
+      skipped.
+    - JSON lines (`.jsonl`): `{"tokens": [...], "tags": [...], "language": "fr"}`; also `words`,
+      and `ner_tags`, whose numbers stand for `labels`.
+
+    The language is that of the tags' prefix (`fr:B-PER`), else `language`, else that of the JSON
+    line, else the name of the file's folder if it looks like a language code, else `"und"`.
+
+    An `I-` tag that continues nothing is kept as it is, and counted in `report`.
+
+    Args:
+        files: paths or globs, see `expand_files`.
+        labels: the labels allowed; default: every BIO tag.
+        language: the language of all sentences without a prefix.
+        report: counts what was read.
+
+    Raises:
+        InputError: at once for a file that is missing; while reading for a file that is empty or
+            cut or not UTF-8, a line without a tab, words and tags that differ in number, a tag
+            that is not BIO or not one of `labels`.
+
+    Example:
+
+    ```python
+    report = ReadReport()
+    sentences = list(read_tagged("data/*/train.tsv.gz", report=report))
+    print(report.sentences, report.warnings())
+    ```
+    """
+    paths = expand_files(files)
+    report = ReadReport() if report is None else report
+    return _read_tagged(paths, labels, language, report)
+
+
+def _read_tagged(
+    paths: list[str], labels: Labels | None, language: str | None, report: ReadReport
+) -> Iterator[TaggedSentence]:
+    for path in paths:
+        checker = TagChecker(path, labels, report)
+        folder_language = _folder_language(path)
+        found = False
+        for row in choose_format(path)(path):
+            tags, prefix = checker.check(row)
+            sentence = TaggedSentence(
+                row.words, tags, prefix or language or row.language or folder_language
+            )
+            report.add(sentence)
+            found = True
+            yield sentence
+        if not found:
+            raise InputError(f"{path}: no sentence in it: give a file with at least one")
+
+
+def read_text(files: Paths, *, language: str | None = None) -> Iterator[TaggedSentence]:
+    """Reads plain text, one sentence a line, words separated by white space of any kind.
+
+    White space is what `str.split` takes for it, no-break spaces included. Blank lines are
+    skipped. Files may be gzipped.
+
+    Args:
+        files: paths or globs, see `expand_files`.
+        language: the language of all sentences; default: the name of the file's folder if it looks
+            like a language code, else `"und"`.
+
+    Raises:
+        InputError: at once for a file that is missing; while reading for a file that is blank, cut
+            or not UTF-8.
+    """
+    return _read_text(expand_files(files), language)
+
+
+def _read_text(paths: list[str], language: str | None) -> Iterator[TaggedSentence]:
+    for path in paths:
+        of_file = language or _folder_language(path)
+        found = False
+        for _, line in numbered_lines(path):
+            if words := tuple(line.split()):
+                found = True
+                yield TaggedSentence(words, None, of_file)
+        if not found:
+            raise InputError(f"{path}: only blank lines in it: expected one sentence a line")
+
+
+def read_folder(
+    data_dir: str | os.PathLike,
+    languages: Sequence[str],
+    split: str,
+    *,
+    labels: Labels | None = None,
+    report: ReadReport | None = None,
+) -> Iterator[TaggedSentence]:
+    """Reads one split of a folder `<language>/{train,dev,test}.tsv`, one language after the other.
+
+    `.conll`, `.bio` and `.jsonl` are read too, each also with `.gz`; `valid` and `validation` are
+    other names of `dev`. The folder's name is the language, unless the tags have a prefix.
+
+    Args:
+        data_dir: the folder.
+        languages: names of its subfolders, in the order to read; none: each that has the split,
+            sorted.
+        split: `"train"`, `"dev"` or `"test"`.
+        labels: as in `read_tagged`.
+        report: as in `read_tagged`.
+
+    Raises:
+        InputError: at once for a folder or file that is missing, or two files for one split; while
+            reading as `read_tagged` does.
+    """
+    files = split_files(data_dir, languages, split)
+    report = ReadReport() if report is None else report
+    return (
+        sentence
+        for path, language in files
+        for sentence in _read_tagged([path], labels, language, report)
+    )
+
+
+def split_files(
+    data_dir: str | os.PathLike, languages: Sequence[str], split: str
+) -> list[tuple[str, str]]:
+    """The files of one split with their languages, as `read_folder` reads them.
+
+    Raises:
+        InputError: a folder or file is missing, or there are two files for one split.
+    """
+    return [
+        (_split_file(data_dir, language, split), language)
+        for language in (languages or _languages_with(data_dir, split))
+    ]
+
+
+def _split_file(data_dir: str | os.PathLike, language: str, split: str) -> str:
+    folder = Path(data_dir, language)
+    if not folder.is_dir():
+        there = ", ".join(_subfolders(data_dir)) or "none"
+        raise InputError(f"{folder}: no such folder: the languages of {data_dir} are {there}")
+    files = _split_files(folder, split)
+    if len(files) > 1:
+        names = " and ".join(path.name for path in files)
+        raise InputError(f"{folder}: {names} are both the split {split!r}: keep one of them")
+    if not files:
+        raise InputError(f"{folder}: no {split}.tsv or {split}.tsv.gz in it: add the file")
+    return str(files[0])
+
+
+def _split_files(folder: Path, split: str) -> list[Path]:
+    names = (
+        f"{name}{suffix}{packed}"
+        for name in _SPLIT_NAMES.get(split, (split,))
+        for suffix in _SUFFIXES
+        for packed in ("", ".gz")
+    )
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _subfolders(data_dir: str | os.PathLike) -> list[str]:
+    if not Path(data_dir).is_dir():
+        raise InputError(f"{data_dir}: no such folder: give one with a subfolder for each language")
+    return sorted(path.name for path in Path(data_dir).iterdir() if path.is_dir())
+
+
+def _languages_with(data_dir: str | os.PathLike, split: str) -> list[str]:
+    languages = [
+        name for name in _subfolders(data_dir) if _split_files(Path(data_dir, name), split)
+    ]
+    if not languages:
+        raise InputError(
+            f"{data_dir}: no subfolder has {split}.tsv or {split}.tsv.gz: expected "
+            f"<language>/{split}.tsv"
+        )
+    return languages
+
+
+def _folder_language(path: str) -> str:
+    name = Path(path).resolve().parent.name
+    if _LANGUAGE_CODE.fullmatch(name) and name not in _NO_LANGUAGES:
+        return name
+    return "und"
