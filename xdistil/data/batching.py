@@ -128,7 +128,10 @@ def shuffled(dataset: tf.data.Dataset, buffer_size: int, seed: int, epoch: int) 
         return dataset.shuffle(buffer_size, operation_seed, reshuffle_each_iteration=False)
 
     result = tf.data.Dataset.from_tensors(0).flat_map(shuffle)
-    return result.apply(tf.data.experimental.assert_cardinality(dataset.cardinality()))
+    size = dataset.cardinality()
+    if size == tf.data.UNKNOWN_CARDINALITY:
+        return result
+    return result.apply(tf.data.experimental.assert_cardinality(size))
 
 
 def in_memory_dataset(examples: Sequence[EncodedExample]) -> tf.data.Dataset:

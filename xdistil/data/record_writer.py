@@ -1,9 +1,10 @@
 """Writes a record store one shard at a time, and goes on where a killed process stopped."""
 
 import dataclasses
+import hashlib
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -59,7 +60,7 @@ class ShardWriter:
             kept = manifest.shards.get(index)
             if kept is None:
                 self._write_shard(index, chunk)
-            elif kept["lengths"] != _histogram(chunk):
+            elif kept["tokens"] != _digest(map(_tokens_of, chunk)):
                 raise InputError(
                     f"{self.folder}: shard {index} was written from other examples under the same "
                     "key; remove the folder and run again"
@@ -89,7 +90,8 @@ class ShardWriter:
         entry = {
             "shard": index,
             "examples": len(chunk),
-            "lengths": _histogram(chunk),
+            "lengths": np.bincount([len(example.token_ids) for example in chunk]).tolist(),
+            "tokens": _digest(columns[TOKENS]),
             "arrays": {name: dataclasses.asdict(specs[name]) for name in sorted(specs)},
             "files": files,
         }
@@ -142,8 +144,11 @@ def _array_specs(chunk, arrays) -> dict[str, ArraySpec]:
     return found
 
 
-def _histogram(chunk: Sequence[EncodedExample]) -> list[int]:
-    return np.bincount([len(example.token_ids) for example in chunk]).tolist()
+def _digest(rows: Iterable[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.tobytes())
+    return digest.hexdigest()
 
 
 def _chunks(examples: Iterable[EncodedExample], size: int):

@@ -15,10 +15,12 @@ Every line of the manifest carries its own checksum, and the checksum of each fi
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from xdistil.data.batching import shuffled
 from xdistil.data.examples import EncodedExample
 from xdistil.data.record_manifest import (
     MANIFEST,
@@ -168,7 +170,7 @@ def read_records(
     Raises:
         InputError: A store lacks an asked array, or two stores disagree about one.
     """
-    specs = _specs_in_common(stores, arrays)
+    specs = specs_in_common(stores, arrays)
     records = _serialized(stores, specs, shuffle, seed, epoch, shuffle_buffer, cycle_length)
     return records.map(
         lambda *record: _decode(record, specs),
@@ -180,7 +182,8 @@ def read_records(
 # Reading
 
 
-def _specs_in_common(stores: Sequence[RecordStore], arrays: Sequence[str]) -> dict[str, ArraySpec]:
+def specs_in_common(stores: Sequence[RecordStore], arrays: Sequence[str]) -> dict[str, ArraySpec]:
+    """The specs of the asked arrays, which all stores must hold alike."""
     specs: dict[str, ArraySpec] = {}
     for store in stores:
         for name in arrays:
@@ -204,9 +207,8 @@ def _serialized(stores, specs, shuffle, seed, epoch, shuffle_buffer, cycle_lengt
         for shard in store.shards
     ]
     names = np.array(names, dtype=object).reshape(-1, len(columns))
-    state = np.random.SeedSequence([seed, epoch]).generate_state(2)
     if shuffle:
-        names = names[np.random.default_rng(state).permutation(len(names))]
+        names = names[np.random.default_rng([seed, epoch]).permutation(len(names))]
     shards = tf.data.Dataset.from_tensor_slices(tf.constant(names.tolist(), tf.string, names.shape))
 
     def records_of_shard(row):
@@ -214,10 +216,8 @@ def _serialized(stores, specs, shuffle, seed, epoch, shuffle_buffer, cycle_lengt
 
     if not shuffle:
         return shards.flat_map(records_of_shard)
-    records = shards.interleave(
-        records_of_shard, cycle_length=cycle_length, block_length=16, deterministic=True
-    )
-    return records.shuffle(shuffle_buffer, seed=int(state[0]), reshuffle_each_iteration=False)
+    records = shards.interleave(records_of_shard, cycle_length=cycle_length, block_length=16)
+    return shuffled(records, shuffle_buffer, seed, epoch)
 
 
 def _decode(record: tuple[tf.Tensor, ...], specs: Mapping[str, ArraySpec]):
@@ -228,16 +228,22 @@ def _decode(record: tuple[tf.Tensor, ...], specs: Mapping[str, ArraySpec]):
         "padding_mask": tf.ones_like(tokens[0]),
         "word_starts": tokens[2],
     }
-    targets: dict = {"labels": tokens[3]}
+    arrays = {}
     for value, (name, spec) in zip(record[1:], specs.items(), strict=True):
         array = tf.io.decode_raw(value, tf.as_dtype(spec.dtype))
-        shape = (-1, spec.width) if spec.per_position else (spec.width,)
-        array = tf.reshape(array, shape)
+        arrays[name] = tf.reshape(array, (-1, spec.width) if spec.per_position else (spec.width,))
+    return features, named_targets(tokens[3], arrays)
+
+
+def named_targets(labels: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Targets as losses find them: `hidden_states_6` becomes `["hidden_states"][6]`."""
+    targets: dict[str, Any] = {"labels": labels}
+    for name, array in arrays.items():
         if name.startswith(_HIDDEN):
             targets.setdefault("hidden_states", {})[int(name.removeprefix(_HIDDEN))] = array
         else:
             targets[name] = array
-    return features, targets
+    return targets
 
 
 def _sum_histograms(histograms: Iterable[Sequence[int]]) -> np.ndarray:

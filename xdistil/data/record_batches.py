@@ -1,0 +1,199 @@
+"""Padded batches straight from record stores, at the speed of the disk."""
+
+import dataclasses
+import os
+import pathlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from xdistil.data.record_manifest import TOKENS, ArraySpec, file_name
+from xdistil.data.records import RecordStore, named_targets, specs_in_common
+from xdistil.errors import InputError
+
+_FEATURES = ("token_ids", "segment_ids", "word_starts")
+
+
+def read_batches(
+    stores: Sequence[RecordStore],
+    *,
+    lengths: Sequence[int],
+    batch_size: int,
+    arrays: Sequence[str] = (),
+    shuffle: bool = True,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle_window: int = 32768,
+    first_batch: int = 0,
+) -> tf.data.Dataset:
+    """The batches of `bucketed_batches` over `read_records`, several times faster.
+
+    `tf.data` spends more on calling a function for each example than a small student spends on
+    learning from it. Here the order of a whole window is drawn at once from the tokens, which are
+    small, and the teacher's arrays are read from the disk right into their row of the batch.
+    `count_batches` says how many batches there are.
+
+    Memory holds the tokens of one window and a few batches, however large the stores are.
+
+    Args:
+        stores: Stores to read; two or more are mixed ("both": labeled and transfer).
+        lengths: The buckets' lengths, ascending; the last is at least that of the longest example.
+        batch_size: Examples a batch; the last batch of a bucket is filled up with empty rows
+            (`padding_mask` all 0, labels -1), so that every bucket has one static shape.
+        arrays: Names of the arrays to read; others are not touched on the disk.
+        shuffle: False keeps the order in which examples were written, within each bucket.
+        seed: Non-negative. The order is a function of `(seed, epoch)` and of nothing else.
+        epoch: Non-negative.
+        shuffle_window: Examples that are shuffled together: those of as many shards, drawn from
+            all stores, as it takes to reach this number.
+        first_batch: Batches to pass over; costs no reading of arrays. For going on in an epoch.
+
+    Returns:
+        Dataset of `(features, targets)` as `read_records` names them, `(batch_size, length, ...)`.
+
+    Raises:
+        InputError: A store lacks an asked array, two stores disagree about one, or an example is
+            longer than every bucket.
+    """
+    specs = specs_in_common(stores, arrays)
+    lengths = np.sort(np.asarray(lengths, np.int64))
+    longest = max((len(store.length_histogram) - 1 for store in stores), default=0)
+    if longest > lengths[-1]:
+        raise InputError(
+            f"an example has {longest} positions; the longest bucket has {lengths[-1]}"
+        )
+    shards = [(store, shard) for store in stores for shard in store.shards]
+
+    def batches() -> Iterator[tuple[dict, dict]]:
+        random = np.random.default_rng([seed, epoch]) if shuffle else None
+        plan = _plan(shards, lengths, batch_size, random, shuffle_window)
+        for number, (length, rows) in enumerate(plan):
+            if number >= first_batch:
+                yield _batch(rows, length, batch_size, specs)
+
+    dataset = tf.data.Dataset.from_generator(
+        batches, output_signature=_signature(batch_size, specs)
+    )
+    return dataset.prefetch(2)
+
+
+@dataclasses.dataclass
+class _Shard:
+    """The tokens of one shard in memory, and where its arrays lie."""
+
+    folder: pathlib.Path
+    index: int
+    tokens: bytes
+    starts: np.ndarray  # Offset of each example's tokens in `tokens`.
+    lengths: np.ndarray  # Positions of each example.
+    offsets: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: pathlib.Path, index: int) -> "_Shard":
+        content = (folder / file_name(index, TOKENS)).read_bytes()
+        starts, sizes, offset = [], [], 0
+        while offset < len(content):  # uint64 size, uint32 checksum, data, uint32 checksum
+            (size,) = struct.unpack_from("<Q", content, offset)
+            starts.append(offset + 12)
+            sizes.append(size)
+            offset += size + 16
+        return cls(folder, index, content, np.array(starts), np.array(sizes, np.int64) // 16)
+
+    def tokens_of(self, example: int) -> np.ndarray:
+        length = self.lengths[example]
+        values = np.frombuffer(self.tokens, "<i4", 4 * length, self.starts[example])
+        return values.reshape(4, length)
+
+    def offsets_of(self, name: str, spec: ArraySpec) -> list[int]:
+        """Where each example's data begin in the file of an array."""
+        if name not in self.offsets:
+            width = spec.width * np.dtype(spec.dtype).itemsize
+            sizes = self.lengths * width if spec.per_position else np.full_like(self.lengths, width)
+            self.offsets[name] = (np.cumsum(sizes + 16) - sizes - 4).tolist()
+        return self.offsets[name]
+
+
+def _plan(shards, lengths, batch_size, random, window) -> Iterator[tuple[int, list]]:
+    """Yields (length, [(shard, example), ...]) for each batch, in order."""
+    waiting: list[list] = [[] for _ in lengths]
+    for group in _groups(shards, random, window):
+        read = [_Shard.read(store.folder, shard["shard"]) for store, shard in group]
+        counts = [len(shard.lengths) for shard in read]
+        owners = np.repeat(np.arange(len(read)), counts)
+        examples = np.concatenate([np.arange(count) for count in counts])
+        buckets = np.searchsorted(lengths, np.concatenate([shard.lengths for shard in read]))
+        order = np.arange(len(owners)) if random is None else random.permutation(len(owners))
+        for i in order:
+            rows = waiting[buckets[i]]
+            rows.append((read[owners[i]], examples[i]))
+            if len(rows) == batch_size:
+                yield int(lengths[buckets[i]]), rows
+                waiting[buckets[i]] = []
+    for length, rows in zip(lengths, waiting, strict=True):
+        if rows:
+            yield int(length), rows
+
+
+def _groups(shards, random, window) -> Iterator[list]:
+    order = range(len(shards)) if random is None else random.permutation(len(shards))
+    group, examples = [], 0
+    for i in order:
+        group.append(shards[i])
+        examples += shards[i][1]["examples"]
+        if examples >= window:
+            yield group
+            group, examples = [], 0
+    if group:
+        yield group
+
+
+def _batch(rows, length: int, batch_size: int, specs: Mapping[str, ArraySpec]):
+    tokens = np.zeros((4, batch_size, length), np.int32)
+    tokens[3] = -1
+    mask = np.zeros((batch_size, length), np.int32)
+    for row, (shard, example) in enumerate(rows):
+        values = shard.tokens_of(example)
+        tokens[:, row, : values.shape[1]] = values
+        mask[row, : values.shape[1]] = 1
+    features = dict(zip(_FEATURES, tokens, strict=False)) | {"padding_mask": mask}
+    filled = {}
+    for name, spec in specs.items():
+        shape = (batch_size, length, spec.width) if spec.per_position else (batch_size, spec.width)
+        filled[name] = np.zeros(shape, spec.dtype)
+    _fill(filled, rows, specs)
+    return features, named_targets(tokens[3], filled)
+
+
+def _fill(filled: dict[str, np.ndarray], rows, specs: Mapping[str, ArraySpec]) -> None:
+    by_shard: dict[tuple, list[int]] = {}
+    for row, (shard, _) in enumerate(rows):
+        by_shard.setdefault((shard.folder, shard.index), []).append(row)
+    for (folder, index), members in by_shard.items():
+        shard = rows[members[0]][0]
+        for name, spec in specs.items():
+            path = folder / file_name(index, name)
+            offsets = shard.offsets_of(name, spec)
+            # Unbuffered, into the batch itself: the only copy is that out of the page cache.
+            with open(path, "rb", buffering=0) as file:
+                for row in members:
+                    example = rows[row][1]
+                    out = filled[name][row]
+                    if spec.per_position:
+                        out = out[: shard.lengths[example]]
+                    file.seek(offsets[example], os.SEEK_SET)
+                    if file.readinto(out) != out.nbytes:
+                        raise InputError(f"{path}: is cut; run the command that writes it again")
+
+
+def _signature(batch_size: int, specs: Mapping[str, ArraySpec]):
+    def ints() -> tf.TensorSpec:
+        return tf.TensorSpec((batch_size, None), tf.int32)
+
+    arrays = {}
+    for name, spec in specs.items():
+        shape = (None, spec.width) if spec.per_position else (spec.width,)
+        arrays[name] = tf.TensorSpec((batch_size, *shape), spec.dtype)
+    features = {name: ints() for name in (*_FEATURES, "padding_mask")}
+    return features, named_targets(ints(), arrays)
