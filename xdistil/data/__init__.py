@@ -1,0 +1,49 @@
+"""Readers, labels, word pieces, pruned vocabularies, batches, and encoded examples on disk.
+
+Names are loaded on first use, so that reading and encoding do not wait for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xdistil.data.batching import bucket_lengths as bucket_lengths
+    from xdistil.data.batching import bucketed_batches as bucketed_batches
+    from xdistil.data.batching import in_memory_dataset as in_memory_dataset
+    from xdistil.data.encoding import TextEncoder as TextEncoder
+    from xdistil.data.encoding import train_wordpiece as train_wordpiece
+    from xdistil.data.examples import EncodedExample as EncodedExample
+    from xdistil.data.examples import TaggedSentence as TaggedSentence
+    from xdistil.data.hub_datasets import open_hub_dataset as open_hub_dataset
+    from xdistil.data.labels import Labels as Labels
+    from xdistil.data.read_report import ReadReport as ReadReport
+    from xdistil.data.readers import read_folder as read_folder
+    from xdistil.data.readers import read_tagged as read_tagged
+    from xdistil.data.readers import read_text as read_text
+    from xdistil.data.vocabulary import PrunedVocabulary as PrunedVocabulary
+
+_MODULES = {
+    "batching": ("bucket_lengths", "bucketed_batches", "in_memory_dataset"),
+    "encoding": ("TextEncoder", "train_wordpiece"),
+    "examples": ("EncodedExample", "TaggedSentence"),
+    "hub_datasets": ("open_hub_dataset",),
+    "labels": ("Labels",),
+    "read_report": ("ReadReport",),
+    "readers": ("read_folder", "read_tagged", "read_text"),
+    "vocabulary": ("PrunedVocabulary",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -20,12 +20,14 @@ Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 _SUFFIXES = (".tsv", ".conll", ".bio", ".jsonl")
 _SPLIT_NAMES = {"dev": ("dev", "valid", "validation")}
-_LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
+_LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,9})*")
 # Folder names that look like a language code and are none.
-_NO_LANGUAGES = frozenset(
-    ("all", "bin", "bio", "csv", "dat", "dev", "doc", "etc", "lib", "log", "mnt", "ner", "new")
-    + ("old", "opt", "out", "raw", "run", "src", "srv", "tmp", "tsv", "txt", "usr", "var")
-)
+# fmt: off
+_NO_LANGUAGES = frozenset((
+    "all", "bin", "bio", "csv", "dat", "dev", "doc", "etc", "lib", "log", "mnt", "ner", "new",
+    "old", "opt", "out", "raw", "run", "src", "srv", "tmp", "tsv", "txt", "usr", "var",
+))
+# fmt: on
 
 
 def expand_files(patterns: Paths) -> list[str]:
@@ -250,8 +252,15 @@ def _languages_with(data_dir: str | os.PathLike, split: str) -> list[str]:
     return languages
 
 
+def looks_like_a_language(name: str) -> bool:
+    """Whether a name has the form of a language code: `de`, `hau`, `pt-BR`, `zh-classical`.
+
+    Args:
+        name: such as a folder's name. `tmp`, `dev` and their like are not taken for languages.
+    """
+    return _LANGUAGE_CODE.fullmatch(name) is not None and name not in _NO_LANGUAGES
+
+
 def _folder_language(path: str) -> str:
-    name = Path(path).resolve().parent.name
-    if _LANGUAGE_CODE.fullmatch(name) and name not in _NO_LANGUAGES:
-        return name
-    return "und"
+    name = Path(path).absolute().parent.name
+    return name if looks_like_a_language(name) else "und"
