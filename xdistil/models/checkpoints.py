@@ -64,7 +64,7 @@ class Checkpoint:
 
     def _find_family(self) -> Family:
         model_type = self.config.get("model_type")
-        if model_type not in FAMILIES:
+        if not isinstance(model_type, str) or model_type not in FAMILIES:
             raise InputError(
                 f"{self._config_file}: model_type is {model_type!r}; "
                 f"expected one of: {', '.join(sorted(FAMILIES))}"
@@ -137,12 +137,14 @@ class Checkpoint:
         head = self.family.head
         if f"{head}.weight" not in self._files or not self._head_is_for_tokens():
             return None
-        (rows, _) = self.shape(f"{head}.weight")
+        rows = self.shape(f"{head}.weight")[0]
         id2label = self.config.get("id2label") or {index: f"LABEL_{index}" for index in range(rows)}
-        try:
-            names = {int(index): str(name) for index, name in id2label.items()}
-        except (AttributeError, ValueError):
-            names = {}
+        if not isinstance(id2label, dict) or not all(str(key).isdecimal() for key in id2label):
+            raise InputError(
+                f"{self._config_file}: id2label is no table of row numbers and names; write "
+                'one such as {"0": "O", "1": "B-PER"}'
+            )
+        names = {int(index): str(name) for index, name in id2label.items()}
         if sorted(names) != list(range(rows)) or len(set(names.values())) != rows:
             raise InputError(
                 f"{self._config_file}: id2label has {len(id2label)} entries, {head}.weight has "

@@ -22,14 +22,16 @@ def find_checkpoint(preset: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: neither such a folder nor a model that could be fetched.
     """
-    folder = Path(preset).expanduser()
+    name = os.fspath(preset)
+    if not name:
+        raise InputError("no teacher named: expected a checkpoint's folder or a name of the hub")
+    folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists():
         raise InputError(
             f"{preset}: is a file; expected a checkpoint's folder or a name of the hub"
         )
-    name = os.fspath(preset)
     if not _HUB_NAME.fullmatch(name) or name.startswith("."):
         raise InputError(f"{preset}: no such folder; expected a checkpoint's folder")
     return _fetch(name)

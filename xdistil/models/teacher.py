@@ -43,7 +43,8 @@ class Teacher(keras.Model):
         embeddings.
 
     Raises:
-        InputError: `num_classes` is no positive integer, or `label_names` are not that many.
+        InputError: `num_classes` is no positive integer, `dropout` no number in [0, 1), or
+            `label_names` are not that many.
 
     Example:
 
@@ -78,6 +79,8 @@ class Teacher(keras.Model):
         self.encoder = Encoder(encoder, dtype=self.dtype_policy, name="encoder")
         self.num_classes = num_classes
         self.dropout = self.encoder_config.dropout if dropout is None else dropout
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise InputError(f"dropout is {self.dropout!r}: expected a number in [0, 1)")
         self.label_names = None if label_names is None else tuple(label_names)
         self.head_dropout = keras.layers.Dropout(
             self.dropout, dtype=self.dtype_policy, name="head_dropout"
@@ -181,7 +184,8 @@ class Teacher(keras.Model):
 
     def embedding_matrix(self) -> np.ndarray:
         """A copy of the word-piece embedding, float32 `(vocabulary_size, embedding_dim)`."""
-        return np.array(self.encoder.token_embedding.embeddings, dtype=np.float32)
+        matrix = keras.ops.convert_to_numpy(self.encoder.token_embedding.embeddings)
+        return np.array(matrix, dtype=np.float32)
 
     def call(self, features, training=False):
         hidden_states = self.encoder(features, training=training)
@@ -205,7 +209,7 @@ def _with_dropout(checkpoint: Checkpoint, dropout: float | None) -> tuple[Encode
     config = checkpoint.encoder_config
     if dropout is None:
         of_head = checkpoint.config.get("classifier_dropout")
-        return config, config.dropout if of_head is None else float(of_head)
+        return config, config.dropout if of_head is None else of_head
     return dataclasses.replace(config, dropout=dropout, attention_dropout=dropout), dropout
 
 
