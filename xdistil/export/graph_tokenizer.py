@@ -55,8 +55,9 @@ class GraphTokenizer(tf.Module):
     tensorflow-text's own BERT tokenizers normalise otherwise than the fast tokenizers that the
     teacher and the student were trained with; here only its WordPiece is used, after a
     normalisation that agrees with them. Special tokens written out in the text, such as `[SEP]`,
-    are text like any other, as they are for `TextEncoder`. The classes of characters are asked of the
-    encoder's library (two seconds): they agree on every character, whatever Unicode version it has.
+    are text like any other, as they are for `TextEncoder`. Which characters are invisible, accents
+    or punctuation is asked of the encoder's library when the graph is built (two seconds), so that
+    both agree on every character, whatever version of Unicode each has.
 
     Args:
         encoder: the encoder of the trained model; a WordPiece one with BERT's normaliser.
