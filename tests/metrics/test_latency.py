@@ -93,7 +93,7 @@ def test_nothing_to_measure_is_refused():
         measure_latency({"a": int}, repeats=0)
 
 
-@pytest.mark.parametrize("runtime", ["graph", "xla"])
+@pytest.mark.parametrize("runtime", ["graph", "xla", "frozen"])
 def test_a_compiled_call_gives_the_models_logits(runtime):
     model = Tiny(4)
     features = random_features(20, batch_size=2, sequence_length=5)

@@ -1,11 +1,11 @@
 """The table at the end of a run."""
 
 import math
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from xdistil.report.report import main_metric
+from xdistil.report.text_table import columns, text_table
 
 _WIDTH = 100
 _METRIC_WORDS = {"f1": "F1", "accuracy": "accuracy"}
@@ -46,7 +46,7 @@ def _models(report: Mapping[str, Any]) -> str:
                 *(_percent(test.get(name)) for name in names),
             ]
         )
-    return _table([header, *rows], left=2)
+    return text_table([header, *rows], left=2)
 
 
 def _headline(report: Mapping[str, Any]) -> str:
@@ -66,7 +66,7 @@ def _headline(report: Mapping[str, Any]) -> str:
                 f"{row['speedup']:.1f}x   {times}   ({setting})",
             ]
         )
-    return "\n".join(_shorten(line, _WIDTH) for line in _table(lines, left=2).splitlines())
+    return "\n".join(_shorten(line, _WIDTH) for line in text_table(lines, left=2).splitlines())
 
 
 def _languages(report: Mapping[str, Any]) -> str:
@@ -90,11 +90,11 @@ def _languages(report: Mapping[str, Any]) -> str:
         )
     header = ["", "teacher", "student", "kept"]
     # Many languages (the paper has 41) stand in three columns, so that the table fits a screen.
-    width = max(len(line) for line in _table([header, *rows], left=1).splitlines()) + 4
+    width = max(len(line) for line in text_table([header, *rows], left=1).splitlines()) + 4
     blocks = 1 if len(rows) <= 8 else min(3, _WIDTH // width)
     height = math.ceil(len(rows) / blocks)
     tables = [
-        _table([header, *rows[i : i + height]], left=1).splitlines()
+        text_table([header, *rows[i : i + height]], left=1).splitlines()
         for i in range(0, len(rows), height)
     ]
     widths = [max(map(len, table)) for table in tables]
@@ -141,25 +141,8 @@ def _kept(after: float | None, before: float | None) -> str:
 
 def _shorten(text: str, width: int, *, keep_end: bool = False) -> str:
     # A name that is a long folder is told from another one by its end.
-    if _columns(text) <= width:
+    if columns(text) <= width:
         return text
-    while _columns(text) > width - 3:
+    while columns(text) > width - 3:
         text = text[1:] if keep_end else text[:-1]
     return f"...{text}" if keep_end else f"{text}..."
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _table(rows: Sequence[Sequence[str]], *, left: int) -> str:
-    """Columns two spaces apart; the first `left` ones flush left, numbers flush right."""
-    widths = [max(_columns(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = []
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            gap = " " * (width - _columns(cell))
-            cells.append(cell + gap if i < left else gap + cell)
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

@@ -59,6 +59,7 @@ td.text + td.text { white-space: normal; overflow-wrap: anywhere; min-width: 11r
 .row > .value { flex: 0 0 2.8rem; text-align: right; }
 .bar { height: .7rem; border-radius: .2rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1rem; }
+.charts figure { max-width: 30rem; }
 figure { margin: 0; }
 svg { display: block; width: 100%; height: auto; }
 details > summary { cursor: pointer; font-weight: 600; }

@@ -1,0 +1,61 @@
+"""Measures what the project claims, and prints it.
+
+    python scripts/benchmark.py speedup  --json=FILE   # mBERT's size against a (50, 200) student
+    python scripts/benchmark.py memory                 # peak memory with 10 times the transfer text
+    python scripts/benchmark.py resume                 # kill -9, run again: the same weights?
+    python scripts/benchmark.py order    --reuse_from=RUN --run_flags=... --work_dir=FOLDER
+    python scripts/benchmark.py students --reuse_from=RUN --run_flags=... --work_dir=FOLDER
+
+`--json=FILE` writes what is printed. `SUBJECT --help` lists a subject's flags.
+"""
+
+import importlib
+import sys
+
+import shared_flags
+from absl import flags
+
+from xdistil.data.atomic_files import write_json
+from xdistil.errors import InputError
+
+SUBJECTS = {
+    "speedup": "benchmark_speedup",
+    "memory": "benchmark_memory",
+    "resume": "benchmark_resume",
+    "order": "benchmark_order",
+    "students": "benchmark_students",
+}
+flags.DEFINE_string("json", None, "File to write the result to.")
+
+
+def main(subject: str) -> None:
+    """Runs one subject: its module has `define_flags()`, `measure()` and `table(result)`."""
+    module = importlib.import_module(SUBJECTS[subject])
+    module.define_flags()
+
+    def run(_: list[str]) -> None:
+        result = {"subject": subject, **module.measure()}
+        print(module.table(result))
+        if flags.FLAGS.json:
+            write_json(flags.FLAGS.json, result)
+
+    shared_flags.run(run)
+
+
+def take_subject(arguments: list[str]) -> str:
+    """Takes the subject out of the command line, which absl reads after that."""
+    names = ", ".join(SUBJECTS)
+    if len(arguments) < 2 or arguments[1].startswith("-"):
+        raise InputError(f"a subject comes first, one of {names}.")
+    if arguments[1] not in SUBJECTS:
+        raise InputError(f"{arguments[1]!r} is no subject; they are {names}.")
+    return arguments.pop(1)
+
+
+if __name__ == "__main__":
+    try:
+        chosen = take_subject(sys.argv)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    main(chosen)

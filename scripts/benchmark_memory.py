@@ -1,0 +1,84 @@
+"""Subject `memory`: the peak resident size of a whole run, with 1 and with 10 times the text."""
+
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from benchmark_runs import SMALL_RUN, run_to_the_end, write_synthetic_corpus
+
+from xdistil.data.atomic_files import make_folder
+from xdistil.report.report import load_report
+from xdistil.report.text_table import text_table
+
+FLAGS = flags.FLAGS
+LIMIT = 1.15
+
+
+def define_flags() -> None:
+    """The subject's flags."""
+    flags.DEFINE_integer("transfer_sentences", 4000, "Sentences of the small run.", lower_bound=1)
+    flags.DEFINE_integer("factor", 10, "How many times more the large run has.", lower_bound=2)
+    flags.DEFINE_string("run_flags", "", "Further flags of run_ner.py, in quotes.")
+    flags.DEFINE_string("work_dir", None, "Folder to keep; default: one that is removed after.")
+
+
+def measure() -> dict[str, Any]:
+    """Run both, each in a process of its own."""
+    with work_folder(FLAGS.work_dir) as folder:
+        rows = [
+            _one_run(folder, FLAGS.transfer_sentences * factor, shlex.split(FLAGS.run_flags))
+            for factor in (1, FLAGS.factor)
+        ]
+    return {"runs": rows, **compare(rows)}
+
+
+def compare(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The ratio of the two peaks, and whether it is within the limit."""
+    ratio = rows[1]["peak_memory_bytes"] / rows[0]["peak_memory_bytes"]
+    return {"ratio": ratio, "limit": LIMIT, "within_limit": ratio <= LIMIT}
+
+
+@contextlib.contextmanager
+def work_folder(path: str | None) -> Iterator[Path]:
+    """The folder at `path`, or a temporary one."""
+    if path:
+        yield make_folder(Path(path))
+    else:
+        with tempfile.TemporaryDirectory(prefix="xdistil-benchmark-") as folder:
+            yield Path(folder)
+
+
+def _one_run(folder: Path, sentences: int, run_flags: list[str]) -> dict[str, Any]:
+    name = f"transfer-{sentences}"
+    files = write_synthetic_corpus(folder / f"{name}-text", transfer_sentences=sentences)
+    output = folder / name
+    finished = run_to_the_end(
+        [*SMALL_RUN, *files, *run_flags, f"--output_dir={output}", "--overwrite"],
+        log=folder / f"{name}.log",
+    )
+    return {
+        "transfer_sentences": sentences,
+        "peak_memory_bytes": finished.peak_memory_bytes,
+        "seconds": finished.seconds,
+        "teacher_passes": load_report(output)["teacher_passes"],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as text."""
+    rows = [["transfer sentences", "peak, MiB", "seconds"]]
+    for run in result["runs"]:
+        rows.append(
+            [
+                f"{run['transfer_sentences']:,}",
+                f"{run['peak_memory_bytes'] / 2**20:,.0f}",
+                f"{run['seconds']:.0f}",
+            ]
+        )
+    verdict = "within" if result["within_limit"] else "ABOVE"
+    ratio = f"ratio {result['ratio']:.3f}, {verdict} the limit of {result['limit']}"
+    return f"{text_table(rows, left=0)}\n{ratio}"

@@ -1,0 +1,76 @@
+"""Subject `order`: the paper's strategies on one teacher, one text and the same number of epochs.
+
+The paper's order (XtremeDistil, Table 3): D4.2 > D4.1 > D1 > D0-S.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import benchmark_variants
+from absl import flags
+
+from xdistil.errors import InputError
+
+FLAGS = flags.FLAGS
+table = benchmark_variants.table
+
+
+def define_flags() -> None:
+    """The subject's flags."""
+    benchmark_variants.define_flags()
+    flags.DEFINE_list("recipes", ["D4.2", "D4.1", "D1", "D0-S"], "Expected order, best first.")
+    flags.DEFINE_integer(
+        "total_epochs",
+        0,
+        "Epochs of each recipe over all its stages, shared out evenly; 0: `--epochs` (and its "
+        "like) in --run_flags is for each stage, so that recipes of more stages train longer.",
+        lower_bound=0,
+    )
+
+
+def measure() -> dict[str, Any]:
+    """Run every recipe."""
+    stages = {name: len(stages_of(name)) for name in FLAGS.recipes}
+    variants = recipe_flags(stages, FLAGS.total_epochs)
+    result = benchmark_variants.compare_runs(variants)
+    return {"total_epochs": FLAGS.total_epochs, **result, "in_order": in_order(result["rows"])}
+
+
+def stages_of(name: str) -> list:
+    """The stages of a recipe."""
+    from xdistil.distillation.recipes import RecipeSettings, recipe
+
+    try:
+        return recipe(name, RecipeSettings(teacher_layer=1))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def recipe_flags(stages: Mapping[str, int], total_epochs: int) -> dict[str, list[str]]:
+    """Flags of each recipe, given its number of stages.
+
+    Raises:
+        InputError: the epochs are fewer than a recipe's stages.
+    """
+    variants = {}
+    for name, number in stages.items():
+        variants[name] = [f"--recipe={name}"]
+        if total_epochs:
+            epochs = total_epochs // number
+            if not epochs:
+                raise InputError(
+                    f"--total_epochs={total_epochs}: {name} has {number} stages and needs an "
+                    "epoch in each; give more."
+                )
+            kinds = ("representation", "logits", "labels")
+            variants[name] += [f"--{kind}_epochs={epochs}" for kind in kinds]
+    return variants
+
+
+def in_order(rows: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether each recipe scored better than the next; `None` without scores."""
+    scores = [row["metric"] for row in rows]
+    if None in scores:
+        return None
+    return all(better > worse for better, worse in itertools.pairwise(scores))

@@ -1,0 +1,157 @@
+"""Runs of run_ner.py as processes of their own, for the benchmarks that look at whole runs."""
+
+import contextlib
+import dataclasses
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from xdistil.data.atomic_files import make_folder
+from xdistil.errors import InputError
+
+RUN_NER = Path(__file__).resolve().parent / "run_ner.py"
+# A run that takes seconds: what is measured is how it behaves, not what it learns.
+SMALL_RUN = shlex.split(
+    "--teacher=scratch --teacher_layers=2 --teacher_hidden_dim=64 --teacher_heads=2 "
+    "--teacher_vocabulary=2000 --teacher_epochs=1 --recipe=D4.2 --epochs=1 --embedding_dim=32 "
+    "--hidden_dim=64 --batch_size=64 --seq_len=64 --noexport --nomeasure_latency"
+)
+_SYLLABLES = ("ba", "de", "fi", "go", "hu", "ka", "le", "mi", "no", "pu", "ra", "zu", "shan", "tor")
+_TYPES = ("PER", "LOC", "ORG")
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """How a run ended.
+
+    Attributes:
+        status: exit status; negative: the signal that ended it.
+        seconds: wall-clock time.
+        peak_memory_bytes: largest resident size of the process.
+    """
+
+    status: int
+    seconds: float
+    peak_memory_bytes: int
+
+
+def run_ner(flags: Sequence[str], *, log: Path, kill_after: float | None = None) -> FinishedRun:
+    """Run run_ner.py in a process of its own.
+
+    Args:
+        flags: its flags.
+        log: file that gets what it prints; it is appended to.
+        kill_after: send SIGKILL after so many seconds, if it still runs then.
+
+    Returns:
+        How it ended.
+    """
+    began = time.monotonic()
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(RUN_NER), *flags],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    timer = None
+    if kill_after is not None:
+        # Its whole process group: a worker process that lived on could go on writing.
+        timer = threading.Timer(kill_after, _kill_group, (process.pid,))
+        timer.start()
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        _kill_group(process.pid)
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+    process.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from under Popen
+    unit = 1 if sys.platform == "darwin" else 1024
+    return FinishedRun(process.returncode, time.monotonic() - began, usage.ru_maxrss * unit)
+
+
+def _kill_group(process_id: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        os.killpg(process_id, signal.SIGKILL)
+
+
+def run_to_the_end(flags: Sequence[str], *, log: Path) -> FinishedRun:
+    """`run_ner`, and an error where it does not end well.
+
+    Raises:
+        InputError: it ended with another status than 0; the message holds the log's last line.
+    """
+    finished = run_ner(flags, log=log)
+    if finished.status != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "no output")
+        raise InputError(f"{log}: run_ner.py ended with status {finished.status}: {last.strip()}")
+    return finished
+
+
+def write_synthetic_corpus(
+    folder: Path, *, transfer_sentences: int, labeled_sentences: int = 300, seed: int = 0
+) -> list[str]:
+    """Write tagged and plain text of made-up words.
+
+    Words, their lengths and the sentences' lengths are drawn evenly, so that text of ten times the
+    length is of the same kind; no sentence is held back in memory.
+
+    Args:
+        folder: gets `{train,dev,test}.tsv`, `transfer.txt` and `labels.tsv`.
+        transfer_sentences: lines of `transfer.txt`.
+        labeled_sentences: lines of `train.tsv`; the others have a third of that.
+        seed: of the draw.
+
+    Returns:
+        The flags of run_ner.py that name the files.
+    """
+    make_folder(folder)
+    rng = random.Random(seed)
+    names = {kind: [_word(rng, 3).capitalize() for _ in range(200)] for kind in _TYPES}
+    words = [_word(rng, rng.randint(1, 3)) for _ in range(800)]
+    sizes = {"train": labeled_sentences, "dev": labeled_sentences // 3}
+    sizes["test"] = sizes["dev"]
+    for split, size in sizes.items():
+        with open(folder / f"{split}.tsv", "w", encoding="utf-8") as file:
+            for pairs in _sentences(rng, words, names, size):
+                tokens, tags = zip(*pairs, strict=True)
+                file.write(f"{' '.join(tokens)}\t{' '.join(tags)}\n")
+    with open(folder / "transfer.txt", "w", encoding="utf-8") as file:
+        for pairs in _sentences(rng, words, names, transfer_sentences):
+            file.write(" ".join(word for word, _ in pairs) + "\n")
+    tags = ["O", *(f"{prefix}-{kind}" for kind in _TYPES for prefix in "BI")]
+    (folder / "labels.tsv").write_text("\n".join(tags) + "\n", encoding="utf-8")
+    flags = [f"--{split}_file={folder / split}.tsv" for split in sizes]
+    return [
+        *flags,
+        f"--transfer_file={folder / 'transfer.txt'}",
+        f"--labels_file={folder / 'labels.tsv'}",
+    ]
+
+
+def _word(rng: random.Random, syllables: int) -> str:
+    return "".join(rng.choice(_SYLLABLES) for _ in range(syllables))
+
+
+def _sentences(
+    rng: random.Random, words: list[str], names: dict[str, list[str]], size: int
+) -> Iterator[list[tuple[str, str]]]:
+    for _ in range(size):
+        pairs = [(rng.choice(words), "O") for _ in range(rng.randint(4, 14))]
+        kind = rng.choice(_TYPES)
+        place = rng.randint(0, len(pairs))
+        span = [
+            (rng.choice(names[kind]), f"{prefix}-{kind}") for prefix in "BI"[: rng.randint(1, 2)]
+        ]
+        yield pairs[:place] + span + pairs[place:]
