@@ -10,12 +10,18 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from xdistil.data import atomic_files
 from xdistil.errors import InputError
 
 _CHECKSUM = "sha256"
+_DTYPES = {
+    "bool": "BOOL",
+    "bfloat16": "BF16",
+    **{f"float{bits}": f"F{bits}" for bits in (16, 32, 64)},
+    **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)},
+}
 
 
 def collect_variables(
@@ -61,16 +67,17 @@ def save_state(
     Raises:
         StorageError: The disk is full, or the folder cannot be written; the old file is intact.
     """
+    # Widest first: what follows in the file stays aligned whatever comes before it.
     arrays = {name: _array_of(variable) for name, variable in variables.items()}
+    arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
     metadata = dict(metadata or {})
     if _CHECKSUM in metadata:
         raise ValueError("the metadata key `sha256` holds the checksum; use another one")
     metadata[_CHECKSUM] = _checksum(arrays, metadata)
-    try:
-        with atomic_files.replacing(path) as partial:
-            safetensors.numpy.save_file(arrays, partial, metadata)
-    except safetensors.SafetensorError as error:  # How the library reports a full disk.
-        raise atomic_files.storage_error(path, error) from error
+    with atomic_files.replacing(path) as partial, open(partial, "wb") as file:
+        file.write(_header(arrays, metadata))
+        for array in arrays.values():
+            file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def load_state(path: str | os.PathLike, variables: Mapping[str, keras.Variable]) -> dict[str, str]:
@@ -126,6 +133,26 @@ def _stable_name(variable: keras.Variable) -> str:
 
 def _array_of(variable: keras.Variable) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable.value), order="C")
+
+
+def _header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """What a safetensors file begins with: sizes, names, and where each array lies.
+
+    Written here since the library's own `save_file` leaves a hidden file of random name behind when
+    it is killed, and its `save` needs the memory for all arrays twice.
+    """
+    entries: dict[str, dict] = {"__metadata__": dict(metadata)}
+    offset = 0
+    for name, array in arrays.items():
+        entries[name] = {
+            "dtype": _DTYPES[array.dtype.name],
+            "shape": array.shape,
+            "data_offsets": (offset, offset + array.nbytes),
+        }
+        offset += array.nbytes
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)  # Arrays begin at a multiple of 8 bytes.
+    return len(header).to_bytes(8, "little") + header
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

@@ -121,9 +121,7 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def targets_key(
-    teacher: keras.Model, text: str, layers: Sequence[int], logits: bool
-) -> str:
+def targets_key(teacher: keras.Model, text: str, layers: Sequence[int], logits: bool) -> str:
     """Fingerprint of all that decides the targets: teacher, text and what is kept."""
     settings = {"layers": tuple(layers), "logits": logits, "policy": teacher.dtype_policy.name}
     return fingerprint(_FORMAT, teacher_fingerprint(teacher), text, settings)
@@ -200,12 +198,13 @@ class _TeacherPass:
         self.token_budget = token_budget
         self.forward = tf.function(self._forward, jit_compile=jit_compile)
 
-    def _forward(self, features: Mapping[str, tf.Tensor]):
+    def _forward(self, features: Mapping[str, tf.Tensor], rows: tf.Tensor):
         outputs = self.teacher(features, training=False)
         kept = {f"hidden_states_{layer}": outputs["hidden_states"][layer] for layer in self.layers}
         if self.logits:
             kept["logits"] = outputs["logits"]
-        real = tf.cast(features["padding_mask"], tf.bool)[..., None]
+        counted = tf.range(len(features["padding_mask"]))[:, None] < rows
+        real = (tf.cast(features["padding_mask"], tf.bool) & counted)[..., None]
         clipped = tf.add_n([_count(real & (tf.abs(x) > _FLOAT16_MAX)) for x in kept.values()])
         broken = tf.add_n([_count(real & tf.math.is_nan(x)) for x in kept.values()])
         arrays = {
@@ -218,7 +217,7 @@ class _TeacherPass:
         found: list[dict[str, np.ndarray]] = [{} for _ in chunk]
         for rows, length, batch_size in self._batches(chunk):
             features = _features([chunk[row] for row in rows], length, batch_size)
-            arrays, clipped, broken = self.forward(features)
+            arrays, clipped, broken = self.forward(features, tf.constant(len(rows)))
             if int(broken):
                 raise InputError(
                     f"the teacher gives NaN at {int(broken)} values; check its weights and its "
