@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from xdistil.data.atomic_files import make_folder, write_bytes, write_json
 from xdistil.data.examples import EncodedExample, TaggedSentence
 from xdistil.data.tokenizer_files import build_wordpiece, read_tokenizer
 from xdistil.errors import InputError
@@ -280,9 +281,11 @@ class TextEncoder:
 
         Args:
             folder: the folder; it is made if it is missing.
+
+        Raises:
+            StorageError: the disk is full, or the folder cannot be written.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = make_folder(folder)
         config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config}
         config["model_max_length"] = self.seq_len
         config.update({f"{role}_token": name for role, name in self._special_tokens.items()})
@@ -291,9 +294,8 @@ class TextEncoder:
                 config["do_lower_case"] = part["lowercase"]
                 config["strip_accents"] = part["strip_accents"]
                 config["tokenize_chinese_chars"] = part["handle_chinese_chars"]
-        self.tokenizer.save(str(folder / "tokenizer.json"))
-        text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
-        (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+        write_bytes(folder / "tokenizer.json", self.tokenizer.to_str(pretty=True).encode("utf-8"))
+        write_json(folder / "tokenizer_config.json", config)
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike, seq_len: int = 128) -> TextEncoder:

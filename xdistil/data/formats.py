@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +14,7 @@ from xdistil.data.lines import numbered_lines
 from xdistil.errors import InputError
 
 _LINES_TO_LOOK_AT = 200
+_COMMENT = re.compile(r"# \S+ = ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,9 @@ def read_columns(path: str) -> Iterator[Row]:
                 yield _row_of_columns(rows)
                 rows = []
             continue
-        columns = [part for part in line.replace("\t", " ").split(" ") if part]
-        if not rows and columns[0] == "#" and "=" in columns:
+        parts = line.split("\t" if "\t" in line else " ")
+        columns = [part.strip(" ") for part in parts if part.strip(" ")]
+        if not rows and _COMMENT.match(line):
             continue
         if len(columns) < 2:
             raise InputError(

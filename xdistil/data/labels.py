@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
+from xdistil.data.atomic_files import write_bytes
 from xdistil.data.lines import numbered_lines
 from xdistil.errors import InputError
 
@@ -89,9 +90,12 @@ class Labels(Sequence[str]):
         return cls(names)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes one label a line, as `from_file` reads it."""
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{name}\n" for name in self._names)
+        """Writes one label a line, as `from_file` reads it.
+
+        Raises:
+            StorageError: the disk is full, or the folder cannot be written.
+        """
+        write_bytes(path, "".join(f"{name}\n" for name in self._names).encode("utf-8"))
 
     @classmethod
     def from_tags(cls, tags: Iterable[str]) -> Labels:
