@@ -33,7 +33,7 @@ def measure() -> dict[str, Any]:
     """Run every recipe."""
     stages = {name: len(stages_of(name)) for name in FLAGS.recipes}
     variants = recipe_flags(stages, FLAGS.total_epochs)
-    result = benchmark_variants.compare_runs(variants)
+    result = benchmark_variants.run_variants(variants)
     return {"total_epochs": FLAGS.total_epochs, **result, "in_order": in_order(result["rows"])}
 
 

@@ -28,26 +28,44 @@ def define_flags() -> None:
     flags.DEFINE_string("work_dir", None, "Folder that gets a run each.", required=True)
 
 
-def compare_runs(variants: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Run each variant to its end (again: goes on), and collect what their reports say.
+def run_variants(variants: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """`compare_runs` with what the flags say."""
+    result = compare_runs(
+        variants,
+        run_flags=shlex.split(FLAGS.run_flags),
+        reuse_from=FLAGS.reuse_from,
+        work_dir=Path(FLAGS.work_dir),
+    )
+    return {"reuse_from": FLAGS.reuse_from, "run_flags": FLAGS.run_flags, "rows": result}
+
+
+def compare_runs(
+    variants: Mapping[str, Sequence[str]],
+    *,
+    run_flags: Sequence[str],
+    reuse_from: str,
+    work_dir: Path,
+) -> list[dict[str, Any]]:
+    """Run each variant to its end, and collect what their reports say.
 
     Args:
         variants: the variant's own flags by its name.
+        run_flags: flags of all of them.
+        reuse_from: the run whose teacher and targets they use.
+        work_dir: gets a run directory and a log for each; one that is there already goes on.
 
     Returns:
-        `{"rows": [...]}`, a row for each variant, in order.
+        A row for each variant, in order, see `summary`.
     """
-    folder = make_folder(Path(FLAGS.work_dir))
+    make_folder(work_dir)
     rows = []
     for name, own_flags in variants.items():
-        # The name is the folder's: a variant that has run is not run again.
-        output = folder / name
-        command = [*shlex.split(FLAGS.run_flags), *own_flags]
-        command += [f"--reuse_from={FLAGS.reuse_from}", f"--output_dir={output}"]
-        print(f"{name}: running; see {output}.log", flush=True)
-        run_to_the_end(command, log=folder / f"{name}.log")
+        output, log = work_dir / name, work_dir / f"{name}.log"
+        places = [f"--reuse_from={reuse_from}", f"--output_dir={output}"]
+        print(f"{name}: running; {log} says how far it is", flush=True)
+        run_to_the_end([*run_flags, *own_flags, *places], log=log)
         rows.append(summary(name, load_report(output)))
-    return {"reuse_from": FLAGS.reuse_from, "run_flags": FLAGS.run_flags, "rows": rows}
+    return rows
 
 
 def summary(name: str, report: Mapping[str, Any]) -> dict[str, Any]:

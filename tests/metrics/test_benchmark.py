@@ -1,0 +1,297 @@
+"""The benchmarks' arithmetic, and that they start, kill and read runs as they say."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xdistil.errors import InputError
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture(autouse=True)
+def scripts_on_the_path(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """Puts a small program in the place of run_ner.py."""
+    import benchmark_runs
+
+    def put(code: str) -> None:
+        program = tmp_path / "stand_in.py"
+        program.write_text(code)
+        monkeypatch.setattr(benchmark_runs, "RUN_NER", program)
+
+    return put
+
+
+def report(**changes) -> dict:
+    test = {"precision": 0.8, "recall": 0.8, "f1": 0.8, "f1_variance": 0.0, "per_language": {}}
+    latency = {"sequence_length": 32, "runtime": "TensorFlow xla", "teacher_ms": 90.0}
+    stage = {"name": "s", "losses": {}, "dev_metric": 0.5, "epochs": 2, "steps": 20, "seconds": 1.0}
+    return {
+        "task": "tagging",
+        "recipe": "D1",
+        "seed": 0,
+        "teacher": {"name": "t", "parameters": 1000, "test": test},
+        "student": {"name": "s", "parameters": 100, "test": test},
+        "retention": 1.0,
+        "compression": 10.0,
+        "latency": [{**latency, "batch_size": 1, "student_ms": 2.0, "speedup": 45.0}],
+        "stages": [{**stage, "examples_per_second": 5.0}] * 3,
+        "seconds": dict.fromkeys(
+            ("tokenize", "teacher", "targets", "distillation", "total"), 120.0
+        ),
+        "peak_memory_bytes": 5,
+        "teacher_passes": 1,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "a subject comes first"),
+        (["--json=x"], "a subject comes first"),
+        (["colour"], "'colour' is no subject"),
+        (["students"], "reuse_from"),
+        (
+            ["students", "--reuse_from=r", "--work_dir=w", "--sizes=50"],
+            "'50' is no size; expected E and H such as 50x200",
+        ),
+    ],
+)
+def test_a_wrong_command_is_refused_in_one_line(arguments, message):
+    command = [sys.executable, str(SCRIPTS / "benchmark.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPTS.parent)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_run_tells_its_status_its_memory_and_its_output(stand_in, tmp_path):
+    import benchmark_runs
+
+    stand_in("import sys\nblock = bytearray(300_000_000)\nprint(sys.argv[1:])\nsys.exit(3)\n")
+    finished = benchmark_runs.run_ner(["--seed=1"], log=tmp_path / "log")
+    assert finished.status == 3
+    assert finished.peak_memory_bytes >= 300_000_000
+    assert (tmp_path / "log").read_text() == "['--seed=1']\n"
+
+
+def test_a_run_is_killed_at_its_moment(stand_in, tmp_path):
+    import benchmark_runs
+
+    stand_in("import time\ntime.sleep(60)\n")
+    finished = benchmark_runs.run_ner([], log=tmp_path / "log", kill_after=0.5)
+    assert finished.status == -9
+    assert 0.5 <= finished.seconds < 30
+
+
+def test_a_run_that_ends_before_the_moment_is_left_alone(stand_in, tmp_path):
+    import benchmark_runs
+
+    stand_in("")
+    assert benchmark_runs.run_ner([], log=tmp_path / "log", kill_after=50).status == 0
+
+
+def test_a_run_that_fails_ends_the_benchmark_with_its_last_line(stand_in, tmp_path):
+    import benchmark_runs
+
+    stand_in("import sys\nprint('error: no such file', end='\\n\\n')\nsys.exit(2)\n")
+    with pytest.raises(InputError, match="status 2: error: no such file"):
+        benchmark_runs.run_to_the_end([], log=tmp_path / "log")
+
+
+def test_the_synthetic_corpus_is_tagged_right_and_the_same_each_time(tmp_path):
+    from benchmark_runs import write_synthetic_corpus
+
+    for name in ("a", "b"):
+        flags = write_synthetic_corpus(
+            tmp_path / name, transfer_sentences=50, labeled_sentences=30, seed=3
+        )
+    assert len(flags) == 5
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    lines = (tmp_path / "a" / "train.tsv").read_text().splitlines()
+    tags = Counter()
+    for line in lines:
+        words, line_tags = (part.split() for part in line.split("\t"))
+        assert len(words) == len(line_tags)
+        tags.update(line_tags)
+    assert len(lines) == 30
+    assert set(tags) == set((tmp_path / "a" / "labels.tsv").read_text().split())
+    assert len((tmp_path / "a" / "transfer.txt").read_text().splitlines()) == 50
+
+
+def test_moments_lie_one_in_each_part_of_the_run():
+    from benchmark_resume import kill_moments
+
+    moments = kill_moments(100.0, 5, seed=4)
+    assert moments == kill_moments(100.0, 5, seed=4)
+    for i, moment in enumerate(moments):
+        assert 5 + 18 * i <= moment <= 5 + 18 * (i + 1)
+
+
+def test_only_runs_that_were_killed_count():
+    from benchmark_resume import tally
+
+    trials = [
+        {"kills": 1, "equal": True},
+        {"kills": 0, "equal": True},
+        {"kills": 3, "equal": False},
+    ]
+    assert tally(trials) == {"killed_runs": 2, "equal_runs": 1}
+
+
+def test_a_resume_trial_kills_runs_again_and_compares_the_weights(stand_in, tmp_path):
+    import benchmark_resume
+
+    # The first time it hangs, then it goes on and ends: a run with one checkpoint.
+    stand_in(
+        "import json, pathlib, sys, time\n"
+        "folder = pathlib.Path(sys.argv[1].split('=')[1])\n"
+        "first = not folder.exists()\n"
+        "(folder / 'student').mkdir(parents=True, exist_ok=True)\n"
+        "first and time.sleep(60)\n"
+        "(folder / 'student' / 'model.safetensors').write_bytes(b'weights')\n"
+        f"(folder / 'report.json').write_text({json.dumps(report())!r})\n"
+    )
+    (tmp_path / "weights").write_bytes(b"weights")
+    expected = benchmark_resume.sha256(tmp_path / "weights")
+    trial = benchmark_resume._trial(tmp_path, "killed-1", [], [1.5], expected)
+    assert (trial["kills"], trial["equal"], trial["teacher_passes"]) == (1, True, 1)
+    trial = benchmark_resume._trial(tmp_path, "killed-1", [], [50.0], "other")
+    assert (trial["kills"], trial["equal"]) == (0, False)
+    result = {"seconds": 3.0, "sha256": expected, "trials": [trial], **benchmark_resume.tally([])}
+    assert "DIFFERENT" in benchmark_resume.table(result)
+
+
+def test_memory_is_compared_by_its_ratio():
+    import benchmark_memory
+
+    rows = [
+        {"transfer_sentences": n, "peak_memory_bytes": peak, "seconds": 1.0}
+        for n, peak in ((10, 1000), (100, 1150))
+    ]
+    result = {"runs": rows, **benchmark_memory.compare(rows)}
+    assert (result["ratio"], result["within_limit"]) == (1.15, True)
+    assert "ratio 1.150, within the limit" in benchmark_memory.table(result)
+    rows[1]["peak_memory_bytes"] = 1200
+    assert "ABOVE" in benchmark_memory.table({"runs": rows, **benchmark_memory.compare(rows)})
+
+
+def test_recipes_share_out_the_same_number_of_epochs():
+    from benchmark_order import recipe_flags
+
+    flags = recipe_flags({"D4.2": 9, "D1": 1}, 36)
+    assert flags["D4.2"][0] == "--recipe=D4.2"
+    assert "--logits_epochs=4" in flags["D4.2"]
+    assert "--labels_epochs=36" in flags["D1"]
+    assert recipe_flags({"D1": 1}, 0) == {"D1": ["--recipe=D1"]}
+    with pytest.raises(InputError, match=r"D4\.2 has 9 stages"):
+        recipe_flags({"D4.2": 9}, 8)
+
+
+def test_the_order_holds_only_where_each_recipe_beats_the_next():
+    from benchmark_order import in_order
+
+    assert in_order([{"metric": 0.9}, {"metric": 0.8}, {"metric": 0.7}])
+    assert not in_order([{"metric": 0.9}, {"metric": 0.9}])
+    assert in_order([{"metric": 0.9}, {"metric": None}]) is None
+
+
+def test_stages_are_those_of_the_recipe_and_an_unknown_one_is_refused():
+    from benchmark_order import stages_of
+
+    assert len(stages_of("D4.2")) == 9
+    with pytest.raises(InputError, match=r"D9"):
+        stages_of("D9")
+
+
+def test_variants_run_with_their_flags_and_their_reports_are_compared(stand_in, tmp_path):
+    import benchmark_students
+    import benchmark_variants
+
+    stand_in(
+        "import pathlib, sys\n"
+        "folder = pathlib.Path(sys.argv[-1].split('=')[1])\n"
+        "folder.mkdir(parents=True, exist_ok=True)\n"
+        f"(folder / 'report.json').write_text({json.dumps(report())!r})\n"
+        "print(sys.argv[1:-1])\n"
+    )
+    rows = benchmark_variants.compare_runs(
+        {"20x100": benchmark_students.size_flags("20x100")},
+        run_flags=["--seed=2"],
+        reuse_from="other",
+        work_dir=tmp_path / "work",
+    )
+    assert (tmp_path / "work" / "20x100.log").read_text() == (
+        "['--seed=2', '--embedding_dim=20', '--hidden_dim=100', '--reuse_from=other']\n"
+    )
+    assert rows[0]["metric"] == 0.8
+    assert rows[0]["milliseconds"] == {"1": 2.0}
+    assert (rows[0]["stages"], rows[0]["epochs"], rows[0]["steps"]) == (3, 6, 60)
+    line = benchmark_variants.table({"rows": rows}).splitlines()[1].split()
+    assert line == ["20x100", "80.00", "100.0%", "100", "10.0x", "2.00", "3", "6", "60", "2.0"]
+
+
+def test_the_student_to_be_timed_keeps_as_many_pieces_as_asked():
+    import benchmark_speedup
+
+    from xdistil.metrics import count_parameters
+    from xdistil.models.bilstm import BiLSTMStudent
+
+    class Teacher:
+        vocabulary_size, num_classes, hidden_dim = 100, 11, 16
+
+    student = benchmark_speedup.build_student(Teacher, 5, 20, kept_pieces=40)
+    assert len(np.unique(student.kept_token_ids)) == 40
+    assert student.kept_token_ids[0] == 0
+    assert count_parameters(student) == BiLSTMStudent.expected_parameters(40, 5, 20, 16, 11)
+    whole = benchmark_speedup.build_student(Teacher, 5, 20, kept_pieces=0)
+    assert count_parameters(whole) == BiLSTMStudent.expected_parameters(100, 5, 20, 16, 11)
+
+
+def test_the_speed_up_is_printed_with_what_it_was_measured_on():
+    import benchmark_speedup
+
+    result = {
+        "teacher_parameters": 177_271_307,
+        "teacher_parameters_with_pooler": 177_861_899,
+        "student_parameters": 5_142_027,
+        "compression": 34.475,
+        "compression_with_pooler": 34.59,
+        "latency": [
+            {
+                "batch_size": 32,
+                "sequence_length": 32,
+                "teacher_ms": 1500.0,
+                "student_ms": 25.0,
+                "speedup": 60.0,
+                "teacher_runtime": "frozen",
+                "student_runtime": "xla",
+            }
+        ],
+        "times": [
+            {
+                "batch_size": 32,
+                "calls": {"student xla": {"median_ms": 25.0, "min_ms": 24.0, "max_ms": 30.0}},
+            }
+        ],
+        "matmul_gflops": {"1024": 50.2, "2048": 60.4},
+        "machine": {"cores": 2, "devices": "CPU"},
+    }
+    text = benchmark_speedup.table(result)
+    assert "34.48x" in text or "34.47x" in text
+    assert "34.59x" in text
+    assert "60.0x" in text
+    assert "50 at 1024, 60 at 2048" in text
+    assert "cores 2, devices CPU" in text
