@@ -42,7 +42,7 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
                 number += 1
                 if number == 1:
                     raw = raw.removeprefix(_BYTE_ORDER_MARK)
-                yield number, _decode(raw, path, number)
+                yield number, decode_line(raw, path, number)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(
             f"{path}:{number + 1}: the gzip data is cut or damaged after line {number} ({error}): "
@@ -58,7 +58,17 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path}: the file is empty: give a file with at least one line")
 
 
-def _decode(raw: bytes, path: str, number: int) -> str:
+def decode_line(raw: bytes, path: str, number: int) -> str:
+    """One line of a file as text, without its line break.
+
+    Args:
+        raw: the line's bytes.
+        path: the file, for the error.
+        number: the line's number from 1, for the error.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
     try:
         line = raw.decode("utf-8")
     except UnicodeDecodeError as error:

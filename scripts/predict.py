@@ -1,0 +1,95 @@
+"""Tags a text file or standard input, one sentence a line, in order.
+
+python scripts/predict.py --model=runs/quickstart --input=text.txt --output=tagged.tsv
+echo "Ada lives in Turin" | python scripts/predict.py --model=runs/quickstart --format=jsonl
+"""
+
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import shared_flags
+from absl import flags
+
+from xdistil.data.atomic_files import replacing
+from xdistil.data.lines import decode_line, numbered_lines
+from xdistil.errors import InputError
+from xdistil.export.predictor import RUNTIMES, load_predictor
+from xdistil.export.tagged_result import FORMATS
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "model", None, "Run directory, folder of a student, or SavedModel.", required=True
+)
+flags.DEFINE_string("input", "-", "Text, a sentence a line, gzip too; - is standard input.")
+flags.DEFINE_string("output", "-", "Where the tags go; - is standard output.")
+flags.DEFINE_enum(
+    "format",
+    "tsv",
+    FORMATS,
+    "tsv: words, a tab, tags; conll: a word and its tag a line; jsonl: words, tags, entities.",
+)
+flags.DEFINE_integer("batch_size", 128, "Sentences that the model gets at once.", lower_bound=1)
+flags.DEFINE_enum(
+    "runtime", None, RUNTIMES, "Default: what --model is; of a run, its student in Keras."
+)
+
+_STANDARD = "-"
+
+
+def main(_: list[str]) -> None:
+    _check_output(FLAGS.output)
+    lines = _lines(FLAGS.input)
+    # The first line is read before the model, which is slow to load: a wrong path is told at once.
+    first = list(itertools.islice(lines, 1))
+    predictor = load_predictor(FLAGS.model, FLAGS.runtime, batch_size=FLAGS.batch_size)
+    with _opened(FLAGS.output) as output:
+        for result in predictor.predict(itertools.chain(first, lines)):
+            output.write(result.format(FLAGS.format))
+
+
+def _lines(path: str) -> Iterator[str]:
+    if path == _STANDARD:
+        for number, raw in enumerate(sys.stdin.buffer, start=1):
+            yield decode_line(raw, "standard input", number)
+    else:
+        for _, line in numbered_lines(path):
+            yield line
+
+
+def _check_output(path: str) -> None:
+    if path == _STANDARD:
+        return
+    if not Path(path).absolute().parent.is_dir():
+        raise InputError(f"{path}: its folder does not exist: make it first")
+    if Path(path).is_dir():
+        raise InputError(f"{path}: is a folder: give a file")
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[TextIO]:
+    """A file that appears whole at the end, or standard output."""
+    settings = {"mode": "w", "encoding": "utf-8", "newline": "\n"}
+    if path == _STANDARD:
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        try:
+            yield sys.stdout
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has seen enough, as `head` has. Python's own flush at exit must not fail.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif Path(path).exists() and not Path(path).is_file():
+        with open(path, **settings) as pipe:  # a device or a named pipe takes no renaming
+            yield pipe
+    else:
+        with replacing(path) as partial, open(partial, **settings) as file:
+            yield file
+
+
+if __name__ == "__main__":
+    shared_flags.run(main)
