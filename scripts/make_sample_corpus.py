@@ -23,9 +23,9 @@ from pathlib import Path
 from absl import app, flags
 
 SAMPLE_FOLDER = Path(__file__).resolve().parent.parent / "configs" / "sample"
-SIZES = {"train": 300, "dev": 100, "test": 200, "transfer": 1500}
+SIZES = {"train": 900, "dev": 100, "test": 200, "transfer": 1500}
 # Which share of all names belongs to which split, in percent.
-NAME_SHARES = {"train": 40, "dev": 10, "transfer": 28, "test": 22}
+NAME_SHARES = {"train": 50, "dev": 8, "transfer": 24, "test": 18}
 ENTITY_KINDS = ("per", "loc", "org")
 
 _SLOT = re.compile(r"^\{([a-z_]+)(?:\.([a-z_.]+))?\}$")

@@ -147,7 +147,7 @@ def test_files_that_a_document_names_exist(path: Path):
     named = set(re.findall(r"\b(?:scripts|configs|docs|tests)/[\w./-]*\w", text))
     for name in named:
         assert (ROOT / name).exists(), name
-    for link in re.findall(r"\]\((?!https?:)([\w./-]+)", text):
+    for link in re.findall(r"\]\((?!https?:)([\w./-]+)\)", text):
         assert (path.parent / link).exists(), link
 
 
