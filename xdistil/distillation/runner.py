@@ -378,7 +378,7 @@ class DistillationRun:
         kept = self._kept_pieces(stores)
         keras.utils.set_random_seed(derive_seed(self.settings.seed, 0, "student"))
         student = BiLSTMStudent(
-            vocabulary_size=model.vocabulary_size,
+            vocabulary_size=model.vocabulary_size if kept is None else len(kept),
             num_classes=self.task.num_classes,
             embedding_dim=shape.embedding_dim,
             hidden_dim=shape.hidden_dim,
