@@ -89,6 +89,13 @@ def test_a_word_of_invisible_characters_has_no_position(encoder):
     assert encoder.truncated_words == 0
 
 
+def test_a_tokenizer_file_names_the_special_tokens(encoder):
+    added = json.loads(encoder.tokenizer.to_str())["added_tokens"]
+    assert {(one["content"], one["special"]) for one in added} == {
+        (one, True) for one in PIECES[:5]
+    }
+
+
 @pytest.mark.parametrize("text", ["", "\u200b", "\u200b \u200b"])
 def test_a_sentence_without_pieces_is_cls_and_sep(encoder, text):
     example = encode(encoder, text)

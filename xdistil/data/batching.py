@@ -145,30 +145,34 @@ def in_memory_dataset(examples: Sequence[EncodedExample]) -> tf.data.Dataset:
     """
     if not examples:
         raise ValueError("`examples` must hold at least one example, received none")
-    lengths = [len(example) for example in examples]
-    bounds = tf.constant(np.concatenate([[0], np.cumsum(lengths)]), tf.int64)
+    # One block (4, length) an example in one flat tensor: few operations an example, fast to read.
+    blocks = [
+        np.stack(
+            [
+                example.token_ids,
+                np.zeros(len(example)) if example.segment_ids is None else example.segment_ids,
+                example.word_starts,
+                np.full(len(example), -1) if example.labels is None else example.labels,
+            ]
+        )
+        for example in examples
+    ]
+    flat = tf.constant(np.concatenate([block.ravel() for block in blocks]), tf.int32)
+    ends = np.cumsum([block.size for block in blocks])
+    spans = np.stack([ends - [block.size for block in blocks], ends], axis=1)
 
-    def flat(arrays: list[np.ndarray]) -> tf.Tensor:
-        return tf.constant(np.concatenate(arrays), tf.int32)
+    def example_of(span: tf.Tensor) -> tuple[dict, dict]:
+        block = tf.reshape(flat[span[0] : span[1]], [4, -1])
+        token_ids, segment_ids, word_starts, labels = tf.unstack(block)
+        features = {
+            "token_ids": token_ids,
+            "segment_ids": segment_ids,
+            "padding_mask": tf.ones_like(token_ids),
+            "word_starts": word_starts,
+        }
+        return features, {"labels": labels}
 
-    def or_filled(array: np.ndarray | None, length: int, value: int) -> np.ndarray:
-        return np.full(length, value, np.int32) if array is None else array
-
-    pairs = list(zip(examples, lengths, strict=True))
-    features = {
-        "token_ids": flat([example.token_ids for example in examples]),
-        "segment_ids": flat([or_filled(example.segment_ids, size, 0) for example, size in pairs]),
-        "word_starts": flat([example.word_starts for example in examples]),
-    }
-    labels = flat([or_filled(example.labels, size, -1) for example, size in pairs])
-
-    def example_at(index: tf.Tensor) -> tuple[dict, dict]:
-        begin, end = bounds[index], bounds[index + 1]
-        cut = {name: array[begin:end] for name, array in features.items()}
-        cut["padding_mask"] = tf.ones_like(cut["token_ids"])
-        return cut, {"labels": labels[begin:end]}
-
-    return tf.data.Dataset.range(len(examples)).map(example_at)
+    return tf.data.Dataset.from_tensor_slices(spans.astype(np.int64)).map(example_of)
 
 
 def _map_named(structure: Any, function: Callable[[str, Any], Any], name: str = "") -> Any:

@@ -102,6 +102,10 @@ class TextEncoder:
         self.tokenizer = tokenizer
         self.config = dict(config or {})
         self._special_tokens = _find_special_tokens(tokenizer, special_tokens or {})
+        known = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+        tokenizer.add_special_tokens(
+            [name for name in self._special_tokens.values() if name not in known]
+        )
         ids = {role: tokenizer.token_to_id(name) for role, name in self._special_tokens.items()}
         self.pad_id: int = ids["pad"]
         self.unk_id: int = ids["unk"]
