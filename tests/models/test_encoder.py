@@ -74,6 +74,20 @@ def test_padding_does_not_change_real_positions(offset):
         np.testing.assert_allclose(state[0], padded[0, :4], atol=1e-6)
 
 
+def test_positions_are_counted_from_the_offset():
+    encoder = strong_encoder(dataclasses.replace(TINY, position_offset=2))
+    features = features_of([[2, 5, 3]])
+    before = encoder(features)[-1]
+    table = encoder.position_embedding.position_embeddings
+    rows = table.numpy()
+    rows[:2] = 9.0  # RoBERTa's rows for padding: no piece ever reads them
+    table.assign(rows)
+    np.testing.assert_array_equal(encoder(features)[-1], before)
+    rows[2] = 9.0
+    table.assign(rows)
+    assert np.abs(encoder(features)[-1] - before).max() > 1e-2
+
+
 def test_what_stands_in_padding_does_not_matter():
     encoder = strong_encoder()
     features = features_of([[2, 5, 6, 3, 0, 0]])

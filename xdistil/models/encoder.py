@@ -109,7 +109,6 @@ class _EncoderLayer(keras_hub.layers.TransformerEncoder):
             self._self_attention_dropout.rate = self.hidden_dropout
             self._feedforward_dropout.rate = self.hidden_dropout
             self._self_attention_layer._dropout_layer.rate = self.attention_dropout
-            self._self_attention_layer._dropout = self.attention_dropout
 
     def get_config(self):
         config = super().get_config()
