@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ _CHARACTERS = tuple(
 _BETWEEN = "|"
 
 
+@functools.cache
 def dropped_by_cleaning() -> frozenset[str]:
     """The characters that BERT's normaliser removes: control, format, private use, U+FFFD.
 
@@ -27,11 +29,13 @@ def dropped_by_cleaning() -> frozenset[str]:
     return _removed_by(cleaner)
 
 
+@functools.cache
 def dropped_as_accents() -> frozenset[str]:
     """The characters that BERT's normaliser removes after it has decomposed the text."""
     return _removed_by(normalizers.BertNormalizer(False, False, True, False))
 
 
+@functools.cache
 def split_as_punctuation() -> frozenset[str]:
     """The characters that BERT's splitter makes words of their own."""
     splitter = pre_tokenizers.BertPreTokenizer()

@@ -143,6 +143,8 @@ class GraphTokenizer(tf.Module):
         """What the tokenizer does to characters before it splits: same shape, string."""
         if self._clean_text:
             text = tf.strings.regex_replace(text, self._invisible, "")
+        else:  # a NUL would end the string for the ops below; it is in no piece
+            text = tf.strings.regex_replace(text, r"\x{0}", _NO_PIECE)
         text = tf.strings.regex_replace(text, _SPACES, " ")
         if self._strip_accents:
             text = tf_text.normalize_utf8(text, "NFD")

@@ -1,0 +1,85 @@
+"""scripts/evaluate.py gives the scores of `span_scores`, from either runtime."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from xdistil.data.readers import read_folder
+from xdistil.export.predictor import load_predictor
+from xdistil.metrics.spans import span_scores
+
+DATA = {
+    "de": "Die Straße nach Köln\tO O O B-LOC\nJürgen fährt\tB-PER O\n",
+    "es": "José vive en Córdoba\tB-PER O O B-LOC\n",
+    "und": "London " * 80 + "\t" + "B-LOC " * 80 + "\n",
+}
+
+
+@pytest.fixture(scope="module")
+def evaluate(repository):
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "scripts/evaluate.py", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=repository,
+            env=os.environ | {"PYTHONPATH": str(repository)},
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    for language, rows in DATA.items():
+        folder = tmp_path / "data" / language
+        folder.mkdir(parents=True)
+        text = "".join(
+            "\t".join(part.strip() for part in row.split("\t")) + "\n" for row in rows.splitlines()
+        )
+        (folder / "test.tsv").write_text(text, encoding="utf-8")
+    return tmp_path / "data"
+
+
+def test_it_prints_a_line_a_language_and_writes_the_same_scores(
+    evaluate, saved_model, data_dir, tmp_path
+):
+    path = tmp_path / "scores.json"
+    done = evaluate(f"--model={saved_model}", f"--data_dir={data_dir}", f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    sentences = list(read_folder(data_dir, (), "test"))
+    results = load_predictor(saved_model).predict([s.words for s in sentences])
+    expected = span_scores(
+        [s.tags for s in sentences], [r.tags for r in results], [s.language for s in sentences]
+    )
+    assert json.loads(path.read_text()) == json.loads(json.dumps(expected))
+    assert expected["per_language"]["und"]["support"] == 80  # truncated words count as well
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["language", "de", "es", "und", "mean", "micro"]
+    assert rows[1][3] == f"{100 * expected['per_language']['de']['f1']:.2f}"
+
+
+def test_tagged_files_are_scored_too(evaluate, saved_model, data_dir):
+    done = evaluate(f"--model={saved_model}", f"--test_file={data_dir}/d?/test.tsv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].split()[0] == "de"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "either --test_file or --data_dir"),
+        (["--test_file=nowhere.tsv"], "nowhere.tsv"),
+        (["--test_file=setup.py"], "setup.py:1"),
+        (["--test_file=x.tsv", "--languages=de"], "--languages"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(evaluate, saved_model, flags, message):
+    done = evaluate(f"--model={saved_model}", *flags)
+    assert done.returncode == 2, done.stderr
+    (line,) = [row for row in done.stderr.splitlines() if row.startswith("error: ")]
+    assert message in line
