@@ -119,6 +119,14 @@ def test_values_that_cannot_be_drawn_leave_a_gap(report):
     assert page.count("<circle") == 1 + 1  # the one loss, and the one stage with a dev metric
 
 
+def test_the_sum_of_the_losses_is_drawn_only_where_there_are_several(report):
+    one = {"representation": [{"epoch": 1, "loss": 0.5, "representation": 0.5, "dev_loss": 0.6}]}
+    page = report_page(report, histories=one)
+    assert "<h3>representation</h3>" in page and "<h3>loss</h3>" not in page
+    several = {"representation": [{"epoch": 1, "loss": 0.5, "logits": 0.3, "labels": 0.2}]}
+    assert "<h3>loss</h3>" in report_page(report, histories=several)
+
+
 def test_the_page_replaces_an_older_one_whole(report, tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")

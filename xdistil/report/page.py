@@ -224,6 +224,8 @@ def _losses(report: Mapping[str, Any], histories: Histories) -> str:
     epochs = [(stage, epoch) for stage in order for epoch in histories[stage]]
     keys = dict.fromkeys(key for _, epoch in epochs for key in epoch)
     names = dict.fromkeys(key.removeprefix("dev_") for key in keys if key not in ("epoch", "step"))
+    if all(_only_one_term(epoch) for _, epoch in epochs):
+        names.pop("loss", None)  # it would draw each term a second time
     figures = []
     for name in names:
         # Only the epochs in which this was logged: stages differ in their terms.
@@ -250,6 +252,11 @@ def _losses(report: Mapping[str, Any], histories: Histories) -> str:
     )
     note = "By epoch; a dotted upright line begins a stage."
     return _section("Training", f'{legend}<div class="charts">{"".join(figures)}</div>', note)
+
+
+def _only_one_term(epoch: Mapping[str, float]) -> bool:
+    terms = [key for key in epoch if key not in ("epoch", "step") and not key.startswith("dev_")]
+    return len(terms) == 2 and "loss" in terms
 
 
 def _times(report: Mapping[str, Any]) -> str:
