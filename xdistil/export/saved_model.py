@@ -161,7 +161,9 @@ class TaggerModule(tf.Module):
         lengths = tf.strings.length(ragged, unit="UTF8_CHAR")
         ends = ragged_cumsum(lengths + 1) - 1
         normalized = ragged.with_flat_values(self._tokenizer.normalize(ragged.flat_values))
-        text = tf.strings.reduce_join(ragged, axis=1, separator=" ")
+        # Spaces for the padding at the end do no harm. (Of a ragged tensor, `reduce_join` would
+        # leave out those next to empty words.)
+        text = tf.strings.reduce_join(words, axis=1, separator=" ")
         return self._tag(text, SplitText(ragged, normalized, ends - lengths, ends))
 
     def _tag(self, text: tf.Tensor, split: SplitText) -> dict[str, tf.Tensor]:
