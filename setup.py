@@ -4,18 +4,20 @@ from pathlib import Path
 
 import setuptools
 
-# Lower bounds are the oldest releases that the test suite was run on; docs/development.md says how.
+# Each lower bound is an oldest release that the tests were run on: resolve them all to their lowest
+# (`uv pip compile --resolution lowest-direct`), install that, run pytest.
 REQUIRED = [
     "absl-py>=2.1",
     "keras>=3.12",
     "keras-hub>=0.23",
+    "ml-dtypes>=0.5.1",
     "numpy>=1.26",
     "safetensors>=0.4.3",
-    "scikit-learn>=1.4",
     "seqeval>=1.2.2",
     "tensorflow>=2.19",
     "tensorflow-text>=2.19",
     "tokenizers>=0.21",
+    "tqdm>=4.66",
 ]
 
 EXTRAS = {
