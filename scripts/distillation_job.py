@@ -25,7 +25,6 @@ from xdistil.distillation.runner import (
 )
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage, format_stages
-from xdistil.export.saved_model import export_tagger
 from xdistil.metrics.footprint import count_parameters, peak_memory_bytes
 from xdistil.metrics.speedup import speedup_row
 from xdistil.report.console import report_table
@@ -136,6 +135,8 @@ def _strategy_scope() -> contextlib.AbstractContextManager:
 
 
 def _export(directory: RunDirectory, result: RunResult) -> None:
+    from xdistil.export.saved_model import export_tagger
+
     folder = directory.export / "saved_model"
     if folder.exists():
         return

@@ -12,9 +12,9 @@ from xdistil.data.labels import Labels
 from xdistil.data.readers import (
     ReadReport,
     expand_files,
-    folder_files,
     read_tagged,
     read_text,
+    split_files,
 )
 from xdistil.errors import InputError
 
@@ -51,7 +51,7 @@ class CorpusFiles:
                 f"--data_dir and --{split}_file contradict each other: give one of the two."
             )
         if self.data_dir:
-            return folder_files(self.data_dir, self.languages, split)
+            return list(split_files(self.data_dir, self.languages, split))
         return [(path, None) for path in expand_files(given)] if given else []
 
 
@@ -129,8 +129,7 @@ def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) 
     report = ReadReport()
     given = Labels.from_file(files.labels) if files.labels else None
     read = {
-        split: _reader(paths[split], given, report if split == "train" else None)
-        for split in paths
+        split: _reader(paths[split], given, report if split == "train" else None) for split in paths
     }
     sizes, tags = _survey(read["train"]())
     labels = given or Labels.from_tags(tags)

@@ -206,6 +206,7 @@ class Distiller(keras.Model):
         # several steps an execution or an uneven first batch; this one does not.
         strategy = self.distribute_strategy
 
+        @tf.autograph.experimental.do_not_convert
         def one_step(iterator: Any) -> dict[str, tf.Tensor]:
             logs = strategy.run(step, args=(next(iterator),))
             return {
@@ -218,7 +219,9 @@ class Distiller(keras.Model):
                 one_step(iterator)
             return one_step(iterator)
 
-        return loop if self.run_eagerly else tf.function(loop)
+        # The loop would trace the step twice, so a single step goes without.
+        function = one_step if steps == 1 else loop
+        return function if self.run_eagerly else tf.function(function, autograph=steps > 1)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Built by its constructor; the symbolic build of Keras fails under a strategy.

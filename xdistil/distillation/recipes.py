@@ -77,9 +77,7 @@ def _stage(
 def _unfreeze(stage: Stage, groups: Sequence[str]) -> list[Stage]:
     """The stage as sub-stages: the top group alone, then one group more each, top down."""
     return [
-        stage.with_settings(
-            name=f"{stage.name}_{groups[first]}", trainable=tuple(groups[first:])
-        )
+        stage.with_settings(name=f"{stage.name}_{groups[first]}", trainable=tuple(groups[first:]))
         for first in range(len(groups) - 1, -1, -1)
     ]
 
@@ -118,9 +116,7 @@ def _d31(settings: RecipeSettings) -> list[Stage]:
 
 
 def _d32(settings: RecipeSettings) -> list[Stage]:
-    return _representation_stages(settings) + _unfreeze(
-        _d1(settings)[0], settings.layer_groups
-    )
+    return _representation_stages(settings) + _unfreeze(_d1(settings)[0], settings.layer_groups)
 
 
 def _logits_then_labels(settings: RecipeSettings) -> tuple[Stage, Stage]:

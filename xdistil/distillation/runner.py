@@ -20,8 +20,8 @@ from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.data.vocabulary import PrunedVocabulary
 from xdistil.distillation.losses import LabelCrossEntropy
 from xdistil.distillation.progress import Progress
-from xdistil.distillation.reuse import link_finished_teacher, link_finished_targets
-from xdistil.distillation.run_directory import RunDirectory, StageDirectory, read_json
+from xdistil.distillation.reuse import link_finished_targets, link_finished_teacher
+from xdistil.distillation.run_directory import RunDirectory, read_json
 from xdistil.distillation.stage_trainer import StageData, StageSettings, StageTrainer, derive_seed
 from xdistil.distillation.stages import OptimizerSettings, Stage, needed_teacher_outputs
 from xdistil.distillation.targets import TeacherRuns, compute_targets, fingerprint, targets_key

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xdistil.data.batching import bucketed_batches, count_batches
-from xdistil.data.records import RecordStore, read_records
+from xdistil.data.batching import count_batches
+from xdistil.data.record_batches import read_batches
+from xdistil.data.records import RecordStore
 from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.progress import Progress
 from xdistil.distillation.run_directory import StageDirectory
@@ -32,13 +33,11 @@ class StageData:
         train: Stores to train on, mixed.
         dev: Held-out stores with the same arrays, for early stopping and selection.
         lengths: Bucket lengths, ascending.
-        shuffle_buffer: Examples in the shuffle buffer.
     """
 
     train: Sequence[RecordStore]
     dev: Sequence[RecordStore]
     lengths: Sequence[int]
-    shuffle_buffer: int = 4096
 
     def steps(self, batch_size: int) -> int:
         """Steps an epoch."""
@@ -207,7 +206,7 @@ class StageTrainer:
             self._seed_dropout(position.epoch)
         watch = _StepWatch(self, distiller, position, metric_values, progress)
         history = distiller.fit(
-            self._batches(position.epoch).skip(position.step),
+            self._batches(position.epoch, position.step),
             epochs=1,
             verbose=0,
             callbacks=[watch],
@@ -254,9 +253,7 @@ class StageTrainer:
             "steps": position.steps_done,
             "seconds": position.seconds,
             "examples_per_second": (
-                self.data.examples * position.epoch / position.seconds
-                if position.seconds
-                else 0.0
+                self.data.examples * position.epoch / position.seconds if position.seconds else 0.0
             ),
         }
         self.directory.mark_done(record)
@@ -264,25 +261,28 @@ class StageTrainer:
             path.unlink(missing_ok=True)
         return record
 
-    def _batches(self, epoch: int) -> tf.data.Dataset:
-        dataset = self._dataset(self.data.train, shuffle=True, epoch=epoch)
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps))
+    def _batches(self, epoch: int, first: int) -> tf.data.Dataset:
+        dataset = self._dataset(self.data.train, shuffle=True, epoch=epoch, first_batch=first)
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps - first))
 
     def _dataset(
-        self, stores: Sequence[RecordStore], shuffle: bool, epoch: int = 0
+        self, stores: Sequence[RecordStore], shuffle: bool, epoch: int = 0, first_batch: int = 0
     ) -> tf.data.Dataset:
-        examples = read_records(
+        batches = read_batches(
             stores,
+            lengths=self.data.lengths,
+            batch_size=self.stage.batch_size,
             arrays=() if self.teacher is not None else needed_arrays(self.stage),
             shuffle=shuffle,
             seed=derive_seed(self.settings.seed, self.number, "order"),
             epoch=epoch,
-            shuffle_buffer=self.data.shuffle_buffer,
+            first_batch=first_batch,
         )
-        batches = bucketed_batches(
-            examples, lengths=self.data.lengths, batch_size=self.stage.batch_size
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
         )
-        return batches.prefetch(2)
+        return batches.with_options(options)
 
     def _seed_dropout(self, epoch: int) -> None:
         # Dropout depends on (seed, stage, epoch) alone, however the process got here.

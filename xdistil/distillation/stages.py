@@ -62,9 +62,13 @@ class OptimizerSettings:
         steps = max(1, steps_per_epoch * epochs)
         if self.schedule == "linear_warmup":
             warmup = int(steps * self.warmup_fraction)
-            return keras.optimizers.schedules.PolynomialDecay(
-                self.learning_rate, decay_steps=steps, end_learning_rate=0.0
-            ) if not warmup else LinearWarmup(self.learning_rate, warmup, steps)
+            return (
+                keras.optimizers.schedules.PolynomialDecay(
+                    self.learning_rate, decay_steps=steps, end_learning_rate=0.0
+                )
+                if not warmup
+                else LinearWarmup(self.learning_rate, warmup, steps)
+            )
         return keras.optimizers.schedules.CosineDecayRestarts(
             self.learning_rate,
             first_decay_steps=max(1, steps_per_epoch * (self.period_epochs or epochs)),

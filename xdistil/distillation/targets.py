@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,10 +16,12 @@ from xdistil.data import atomic_files
 from xdistil.data.examples import EncodedExample
 from xdistil.data.records import RecordStore, write_records
 from xdistil.errors import InputError
+from xdistil.models.inference import BatchedInference
 
 TEACHER_RUNS = "teacher_runs.json"
 _FORMAT = "teacher targets 1"
 _FLOAT16_MAX = 65504.0
+_CLIPPED, _BROKEN = "clipped", "broken"
 
 
 def compute_targets(
@@ -188,79 +191,38 @@ class _Recorder:
 
 
 class _TeacherPass:
-    """The teacher's forward pass over a list of examples, one static shape a bucket."""
+    """The teacher's forward pass over a list of examples."""
 
     def __init__(self, teacher, layers, logits, lengths, token_budget, jit_compile):
-        self.teacher = teacher
         self.layers = layers
         self.logits = logits
-        self.lengths = np.asarray(lengths)
-        self.token_budget = token_budget
-        self.forward = tf.function(self._forward, jit_compile=jit_compile)
+        self.inference = BatchedInference(
+            teacher, lengths, self._select, token_budget, jit_compile=jit_compile
+        )
 
-    def _forward(self, features: Mapping[str, tf.Tensor], rows: tf.Tensor):
-        outputs = self.teacher(features, training=False)
+    def _select(self, outputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         kept = {f"hidden_states_{layer}": outputs["hidden_states"][layer] for layer in self.layers}
         if self.logits:
             kept["logits"] = outputs["logits"]
-        counted = tf.range(len(features["padding_mask"]))[:, None] < rows
-        real = (tf.cast(features["padding_mask"], tf.bool) & counted)[..., None]
-        clipped = tf.add_n([_count(real & (tf.abs(x) > _FLOAT16_MAX)) for x in kept.values()])
-        broken = tf.add_n([_count(real & tf.math.is_nan(x)) for x in kept.values()])
         arrays = {
             name: tf.cast(tf.clip_by_value(x, -_FLOAT16_MAX, _FLOAT16_MAX), tf.float16)
             for name, x in kept.items()
         }
-        return arrays, clipped, broken
+        clipped = [_count(tf.abs(x) > _FLOAT16_MAX) for x in kept.values()]
+        broken = [_count(tf.math.is_nan(x)) for x in kept.values()]
+        return {**arrays, _CLIPPED: tf.add_n(clipped), _BROKEN: tf.add_n(broken)}
 
     def run(self, chunk: list[EncodedExample], runs: _Recorder) -> list[dict[str, np.ndarray]]:
-        found: list[dict[str, np.ndarray]] = [{} for _ in chunk]
-        for rows, length, batch_size in self._batches(chunk):
-            features = _features([chunk[row] for row in rows], length, batch_size)
-            arrays, clipped, broken = self.forward(features, tf.constant(len(rows)))
-            if int(broken):
-                raise InputError(
-                    f"the teacher gives NaN at {int(broken)} values; check its weights and its "
-                    "precision"
-                )
-            runs.clipped += int(clipped)
-            for name, values in arrays.items():
-                values = values.numpy()
-                for i, row in enumerate(rows):
-                    # A copy, so that the padded batch can go.
-                    found[row][name] = values[i, : len(chunk[row].token_ids)].copy()
-        return found
-
-    def _batches(self, chunk: list[EncodedExample]):
-        sizes = np.array([len(example.token_ids) for example in chunk])
-        buckets = np.searchsorted(self.lengths, sizes)
-        if buckets.max() >= len(self.lengths):
+        found = self.inference.run(chunk)
+        broken = sum(int(outputs.pop(_BROKEN).sum()) for outputs in found)
+        if broken:
             raise InputError(
-                f"an example has {sizes.max()} positions; the longest bucket has {self.lengths[-1]}"
+                f"the teacher gives NaN at {broken} values; check its weights and its precision"
             )
-        for bucket in np.unique(buckets):
-            length = int(self.lengths[bucket])
-            batch_size = max(1, self.token_budget // length)
-            rows = np.flatnonzero(buckets == bucket)
-            for start in range(0, len(rows), batch_size):
-                yield rows[start : start + batch_size], length, batch_size
-
-
-def _features(examples: Sequence[EncodedExample], length: int, batch_size: int):
-    names = ("token_ids", "segment_ids", "padding_mask", "word_starts")
-    features = {name: np.zeros((batch_size, length), np.int32) for name in names}
-    for row in range(batch_size):
-        # Rows to spare repeat the last example: a row of padding alone is a case of its own for
-        # attention, and would cost as much.
-        example = examples[min(row, len(examples) - 1)]
-        size = len(example.token_ids)
-        features["token_ids"][row, :size] = example.token_ids
-        features["word_starts"][row, :size] = example.word_starts
-        features["padding_mask"][row, :size] = 1
-        if example.segment_ids is not None:
-            features["segment_ids"][row, :size] = example.segment_ids
-    return {name: tf.constant(values) for name, values in features.items()}
+        runs.clipped += sum(int(outputs.pop(_CLIPPED).sum()) for outputs in found)
+        return found
 
 
 def _count(condition: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(condition, tf.int32))
+    """How many values of each position fulfil the condition: int32 `(batch_size, length)`."""
+    return tf.reduce_sum(tf.cast(condition, tf.int32), axis=-1)

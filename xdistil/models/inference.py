@@ -1,4 +1,4 @@
-"""Runs a model over encoded examples of any length, in buckets, without padding to a fixed length."""
+"""Runs a model over encoded examples in buckets of length, never padded to a fixed one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -13,6 +13,7 @@ from xdistil.data.examples import EncodedExample
 #: Positions a batch, padding included. Large enough to keep two cores busy, small enough for the
 #: cache: sentences a batch follow from it and the bucket's length.
 TOKENS_PER_BATCH = 4096
+FEATURES = ("token_ids", "segment_ids", "padding_mask", "word_starts")
 _CHUNK = 4096
 
 
@@ -52,11 +53,13 @@ class BatchedInference:
         self.tokens_per_batch = tokens_per_batch
         self.jit_compile = jit_compile
         select = select or (lambda outputs: {"logits": outputs["logits"]})
+        # Without XLA one trace serves every bucket; XLA wants to know each shape.
+        spec = {name: tf.TensorSpec((None, None), tf.int32) for name in FEATURES}
         self._function = tf.function(
             lambda features: select(model(features, training=False)),
+            input_signature=None if jit_compile else [spec],
             jit_compile=jit_compile,
             autograph=False,
-            reduce_retracing=not jit_compile,
         )
 
     def __call__(
@@ -73,10 +76,12 @@ class BatchedInference:
         for length, indices in self._batches(examples):
             rows = self._rows(length) if self.jit_compile else len(indices)
             features = pad_features([examples[i] for i in indices], length, rows)
+            features = {name: tf.constant(values) for name, values in features.items()}
             outputs = {k: v.numpy() for k, v in self._function(features).items()}
             for row, index in enumerate(indices):
                 real = len(examples[index].token_ids)
-                results[index] = {k: v[row, :real] for k, v in outputs.items()}
+                # Copies, so that the padded batch can go.
+                results[index] = {k: v[row, :real].copy() for k, v in outputs.items()}
         return results
 
     def _rows(self, length: int) -> int:
@@ -113,8 +118,7 @@ def pad_features(
         dict of int32 arrays `(rows, length)`: `token_ids`, `segment_ids`, `padding_mask`,
         `word_starts`.
     """
-    names = ("token_ids", "segment_ids", "padding_mask", "word_starts")
-    features = {name: np.zeros((rows, length), np.int32) for name in names}
+    features = {name: np.zeros((rows, length), np.int32) for name in FEATURES}
     for row, example in enumerate(examples):
         real = len(example.token_ids)
         features["token_ids"][row, :real] = example.token_ids

@@ -1,0 +1,202 @@
+"""`Distiller`: masked losses, the same number at any padding, batch size and split."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_models import LAYER, padded_batch, sentences, tiny_student, tiny_teacher
+
+from xdistil.distillation.distiller import Distiller
+from xdistil.distillation.losses import (
+    LabelCrossEntropy,
+    LogitsRegression,
+    RepresentationDistillation,
+)
+
+LOSSES = (LabelCrossEntropy(), LogitsRegression(), RepresentationDistillation(LAYER))
+
+
+def with_targets(teacher, batch):
+    features, targets = batch
+    outputs = teacher(features)
+    return features, {
+        **targets,
+        "logits": outputs["logits"],
+        "hidden_states": {LAYER: outputs["hidden_states"][LAYER]},
+    }
+
+
+def dataset(batches):
+    def generate():
+        yield from batches
+
+    signature = keras.tree.map_structure(
+        lambda t: tf.TensorSpec([None, None, *t.shape[2:]], t.dtype), batches[0]
+    )
+    return tf.data.Dataset.from_generator(generate, output_signature=signature)
+
+
+def evaluate(batches, losses=LOSSES, teacher=None):
+    distiller = Distiller(tiny_student(), losses, teacher=teacher)
+    distiller.compile(optimizer="sgd")
+    return distiller.evaluate(dataset(batches), verbose=0, return_dict=True)
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    return tiny_teacher()
+
+
+def test_padding_batch_size_and_empty_rows_do_not_change_any_loss(teacher):
+    rows = sentences(12)
+    reference = evaluate([with_targets(teacher, padded_batch(rows, 9))])
+    for batches in (
+        [padded_batch(rows, 20)],
+        [padded_batch(rows, 9, empty_rows=4)],
+        [padded_batch(rows[:5], 9), padded_batch(rows[5:], 16)],
+        [padded_batch([row], len(row)) for row in rows],
+    ):
+        scores = evaluate([with_targets(teacher, batch) for batch in batches])
+        assert set(scores) == {"loss", "labels", "logits", "representation"}
+        for name, value in scores.items():
+            assert value == pytest.approx(reference[name], abs=1e-6), name
+
+
+def test_the_teacher_online_gives_the_losses_of_its_targets(teacher):
+    batch = padded_batch(sentences(8), 9)
+    stored = evaluate([with_targets(teacher, batch)])
+    online = evaluate([batch], teacher=teacher)
+    for name, value in stored.items():
+        assert online[name] == pytest.approx(value, rel=1e-6)
+
+
+def test_weights_of_the_terms_scale_the_loss_and_its_gradient(teacher):
+    batch = with_targets(teacher, padded_batch(sentences(8), 9))
+    student = tiny_student()
+    distiller = Distiller(student, LOSSES[:2], [0.25, 3.0])
+    distiller.compile(optimizer="sgd")
+    scores = distiller.evaluate(dataset([batch]), verbose=0, return_dict=True)
+    assert scores["loss"] == pytest.approx(0.25 * scores["labels"] + 3 * scores["logits"], rel=1e-6)
+
+
+def test_one_step_of_sgd_is_the_gradient_of_the_masked_mean(teacher):
+    batch = with_targets(teacher, padded_batch(sentences(8), 12, empty_rows=2))
+    student = tiny_student()
+    before = [w.numpy() for w in student.trainable_variables]
+    with tf.GradientTape() as tape:
+        outputs = student(batch[0], training=True)
+        loss = tf.add_n(
+            [x.compute_loss(batch[1], outputs, features=batch[0], targets=batch[1]) for x in LOSSES]
+        )
+    gradients = tape.gradient(loss, [w.value for w in student.trainable_variables])
+    distiller = Distiller(student, LOSSES)
+    distiller.compile(optimizer=keras.optimizers.SGD(0.1))
+    distiller.fit(dataset([batch]), epochs=1, verbose=0)
+    for old, gradient, new in zip(before, gradients, student.trainable_variables, strict=True):
+        expected = old - 0.1 * tf.convert_to_tensor(gradient).numpy()
+        np.testing.assert_allclose(new.numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_lowers_the_loss_with_and_without_xla(teacher, jit_compile):
+    batches = [with_targets(teacher, padded_batch(sentences(16, seed=s), 9)) for s in range(3)]
+    distiller = Distiller(tiny_student(), LOSSES)
+    distiller.compile(optimizer=keras.optimizers.Adam(0.05), jit_compile=jit_compile)
+    losses = distiller.fit(dataset(batches), epochs=8, verbose=0).history["loss"]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_xla_takes_the_same_steps(teacher):
+    batches = [with_targets(teacher, padded_batch(sentences(16, seed=s), 9)) for s in range(3)]
+    weights = []
+    for jit_compile in (False, True):
+        student = tiny_student()
+        distiller = Distiller(student, LOSSES)
+        distiller.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile=jit_compile)
+        distiller.fit(dataset(batches), epochs=2, verbose=0)
+        weights.append(student.get_weights())
+    for plain, compiled in zip(*weights, strict=True):
+        np.testing.assert_allclose(plain, compiled, atol=1e-5)
+
+
+def test_frozen_layers_and_the_teacher_keep_their_weights(teacher):
+    student = tiny_student()
+    for group in ("embedding", "bilstm"):
+        for layer in student.layer_groups[group]:
+            layer.trainable = False
+    frozen = student.layer_groups["embedding"] + student.layer_groups["bilstm"]
+    before = [w for layer in frozen for w in layer.get_weights()] + teacher.get_weights()
+    head = student.layer_groups["head"][0].get_weights()
+    distiller = Distiller(student, LOSSES, teacher=teacher)
+    distiller.compile(optimizer=keras.optimizers.Adam(0.01))
+    distiller.fit(dataset([padded_batch(sentences(8), 9)]), epochs=2, verbose=0)
+    after = [w for layer in frozen for w in layer.get_weights()] + teacher.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not np.array_equal(head[0], student.layer_groups["head"][0].get_weights()[0])
+
+
+def test_names_and_weights_are_checked():
+    with pytest.raises(ValueError, match="distinct names"):
+        Distiller(tiny_student(), [LabelCrossEntropy(), LabelCrossEntropy()])
+    with pytest.raises(ValueError, match="as many weights"):
+        Distiller(tiny_student(), LOSSES, [1.0])
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_two_devices_take_the_steps_of_one(jit_compile, tmp_path):
+    # In a process of its own: devices are split before TensorFlow starts. An uneven batch, an
+    # empty half of a batch, dropout off, frozen layers, XLA.
+    program = textwrap.dedent(
+        f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import numpy as np, keras, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        from test_distiller import LOSSES, dataset, with_targets
+        from tiny_models import *
+        from xdistil.distillation.distiller import Distiller
+        teacher = tiny_teacher()
+        batches = [
+            with_targets(teacher, padded_batch(sentences(n, seed=n), 9, empty_rows=e))
+            for n, e in ((7, 1), (2, 6), (8, 0))
+        ]
+        data = dataset(batches)
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        data = data.with_options(options)
+
+        def train():
+            student = tiny_student()
+            student.layer_groups["embedding"][0].trainable = False
+            distiller = Distiller(student, LOSSES)
+            distiller.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile={jit_compile})
+            history = distiller.fit(data, epochs=3, verbose=0).history
+            scores = distiller.evaluate(data, verbose=0, return_dict=True)
+            return student.get_weights(), history, scores
+
+        alone = train()
+        with strategy.scope():
+            together = train()
+        assert strategy.num_replicas_in_sync == 2
+        for a, b in zip(alone[0], together[0]):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        for name, values in alone[1].items():
+            np.testing.assert_allclose(values, together[1][name], rtol=1e-5)
+        for name, value in alone[2].items():
+            np.testing.assert_allclose(value, together[2][name], rtol=1e-5)
+        print("equal")
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]

@@ -1,0 +1,58 @@
+"""A small teacher, a small student and batches for tests."""
+
+import keras
+import numpy as np
+
+from xdistil.models import BiLSTMStudent, EncoderConfig, Teacher
+
+VOCABULARY, CLASSES, LAYER = 40, 5, 2
+
+
+def tiny_teacher(seed: int = 1) -> Teacher:
+    keras.utils.set_random_seed(seed)
+    config = EncoderConfig(
+        vocabulary_size=VOCABULARY,
+        hidden_dim=16,
+        num_layers=2,
+        num_heads=2,
+        max_length=32,
+        initializer_range=0.3,
+    )
+    return Teacher(config, num_classes=CLASSES)
+
+
+def tiny_student(seed: int = 2, dropout: float = 0.0, **kwargs) -> BiLSTMStudent:
+    keras.utils.set_random_seed(seed)
+    return BiLSTMStudent(
+        vocabulary_size=VOCABULARY,
+        num_classes=CLASSES,
+        embedding_dim=6,
+        hidden_dim=8,
+        representation_dim=16,
+        dropout=dropout,
+        **kwargs,
+    )
+
+
+def sentences(count: int, seed: int = 3, longest: int = 9) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [
+        random.integers(5, VOCABULARY, size=random.integers(3, longest + 1)).astype(np.int32)
+        for _ in range(count)
+    ]
+
+
+def padded_batch(rows: list[np.ndarray], length: int, empty_rows: int = 0):
+    """Features and targets of sentences; labels are a function of the pieces."""
+    shape = (len(rows) + empty_rows, length)
+    features = {
+        name: np.zeros(shape, np.int32)
+        for name in ("token_ids", "segment_ids", "padding_mask", "word_starts")
+    }
+    labels = np.full(shape, -1, np.int32)
+    for row, ids in enumerate(rows):
+        features["token_ids"][row, : len(ids)] = ids
+        features["padding_mask"][row, : len(ids)] = 1
+        features["word_starts"][row, 1 : len(ids) - 1] = 1
+        labels[row, 1 : len(ids) - 1] = ids[1:-1] % CLASSES
+    return features, {"labels": labels}
