@@ -110,10 +110,10 @@ def _distillation(
         online=FLAGS.teacher_targets == "online",
         training=StageSettings(
             seed=FLAGS.seed,
-            jit_compile=FLAGS.jit_compile == "true",
+            jit_compile=_jit_compile(0),
             checkpoint_seconds=60 * FLAGS.checkpoint_minutes,
         ),
-        teacher_jit_compile=FLAGS.jit_compile == "true",
+        teacher_jit_compile=_jit_compile(len(corpus.train) * FLAGS.teacher_epochs),
         reuse_from=FLAGS.reuse_from,
     )
     data = DistillationData(
@@ -126,6 +126,14 @@ def _distillation(
         transfer_size=corpus.transfer_size,
     )
     return DistillationRun(directory, data, settings, source.encoder, source.make)
+
+
+def _jit_compile(teacher_sentences: int) -> bool:
+    if FLAGS.jit_compile != "auto":
+        return FLAGS.jit_compile == "true"
+    # XLA runs a BERT 1.4 times faster on CPU, but takes seconds to compile each bucket; the
+    # student's own recurrence gains nothing from it there.
+    return teacher_sentences >= 20_000
 
 
 def _strategy_scope() -> contextlib.AbstractContextManager:

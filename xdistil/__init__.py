@@ -1,1 +1,60 @@
-"""Distil BERT-like teachers into small, fast students."""
+"""Distil BERT-like teachers into small, fast students, on unlabeled text.
+
+The names below are the public interface; each is imported when it is first used, so that reading
+data or serving a SavedModel does not load Keras.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BiLSTMStudent": "xdistil.models.bilstm",
+    "Teacher": "xdistil.models.teacher",
+    "EncoderConfig": "xdistil.models.encoder",
+    "TextEncoder": "xdistil.data.encoding",
+    "Labels": "xdistil.data.labels",
+    "TaggedSentence": "xdistil.data.examples",
+    "load_tagging_corpus": "xdistil.data.corpus",
+    "CorpusFiles": "xdistil.data.corpus",
+    "CorpusLimits": "xdistil.data.corpus",
+    "bucket_lengths": "xdistil.data.batching",
+    "bucketed_batches": "xdistil.data.batching",
+    "in_memory_dataset": "xdistil.data.batching",
+    "span_scores": "xdistil.metrics.spans",
+    "Tagging": "xdistil.tasks.tagging",
+    "TrainedModel": "xdistil.tasks.trained_model",
+    "load": "xdistil.tasks.trained_model",
+    "Distiller": "xdistil.distillation.distiller",
+    "DistillationLoss": "xdistil.distillation.losses",
+    "LabelCrossEntropy": "xdistil.distillation.losses",
+    "LogitsRegression": "xdistil.distillation.losses",
+    "RepresentationDistillation": "xdistil.distillation.losses",
+    "Stage": "xdistil.distillation.stages",
+    "OptimizerSettings": "xdistil.distillation.stages",
+    "format_stages": "xdistil.distillation.stages",
+    "recipe": "xdistil.distillation.recipes",
+    "RecipeSettings": "xdistil.distillation.recipes",
+    "compute_targets": "xdistil.distillation.targets",
+    "RunDirectory": "xdistil.distillation.run_directory",
+    "DistillationData": "xdistil.distillation.runner",
+    "DistillationRun": "xdistil.distillation.runner",
+    "RunSettings": "xdistil.distillation.runner",
+    "StudentSettings": "xdistil.distillation.runner",
+    "TeacherSettings": "xdistil.distillation.runner",
+    "export_tagger": "xdistil.export.saved_model",
+    "load_predictor": "xdistil.export.predictor",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'xdistil' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,4 +1,4 @@
-"""A whole distillation: teacher, targets, student, stages; each step done once, however often run."""
+"""A whole distillation: teacher, targets, student, stages; each done once, however often run."""
 
 import contextlib
 import dataclasses
@@ -32,6 +32,9 @@ from xdistil.models.inference import BatchedInference
 from xdistil.tasks import Tagging, TrainedModel
 
 logger = logging.getLogger("xdistil")
+# Positions a batch of the teacher's pass. Under XLA the last batch of each bucket in a shard is
+# filled up, so large batches would compute more padding than they save calls.
+_TARGET_TOKENS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,12 +140,12 @@ class RunSettings:
     """
 
     stages: Sequence[Stage]
-    teacher: TeacherSettings = TeacherSettings()
-    student: StudentSettings = StudentSettings()
+    teacher: TeacherSettings = dataclasses.field(default_factory=TeacherSettings)
+    student: StudentSettings = dataclasses.field(default_factory=StudentSettings)
     scheme: str = "words"
     seed: int = 0
     online: bool = False
-    training: StageSettings = StageSettings()
+    training: StageSettings = dataclasses.field(default_factory=StageSettings)
     teacher_jit_compile: bool = False
     reuse_from: str | None = None
 
@@ -343,6 +346,7 @@ class DistillationRun:
                 layers=layers,
                 logits=logits,
                 lengths=self.lengths,
+                token_budget=_TARGET_TOKENS,
                 jit_compile=self.settings.teacher_jit_compile,
                 on_progress=progress.reach,
             )

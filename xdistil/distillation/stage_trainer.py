@@ -208,6 +208,7 @@ class StageTrainer:
         history = distiller.fit(
             self._batches(position.epoch, position.step),
             epochs=1,
+            shuffle=False,
             verbose=0,
             callbacks=[watch],
         )

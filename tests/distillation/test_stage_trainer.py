@@ -1,0 +1,182 @@
+"""A stage goes on after any interruption, and ends in the same bits."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_models import CLASSES, LAYER, sentences, tiny_student, tiny_teacher
+
+from xdistil.data.examples import EncodedExample
+from xdistil.data.records import write_records
+from xdistil.distillation.losses import (
+    LabelCrossEntropy,
+    LogitsRegression,
+    RepresentationDistillation,
+)
+from xdistil.distillation.run_directory import StageDirectory
+from xdistil.distillation.stage_trainer import StageData, StageSettings, StageTrainer
+from xdistil.distillation.stages import OptimizerSettings, Stage
+from xdistil.distillation.targets import compute_targets
+from xdistil.errors import InputError
+
+LENGTHS = (6, 10)
+LOSSES = ((1.0, LabelCrossEntropy()), (1.0, LogitsRegression()))
+
+
+def example(ids):
+    starts = np.zeros(len(ids), np.uint8)
+    starts[1:-1] = 1
+    labels = np.full(len(ids), -1, np.int32)
+    labels[1:-1] = ids[1:-1] % CLASSES
+    return EncodedExample(ids, starts, np.arange(1, len(ids) - 1, dtype=np.int32), labels)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    teacher = tiny_teacher()
+
+    def store(name, seed, count):
+        return compute_targets(
+            folder / name,
+            [example(ids) for ids in sentences(count, seed=seed)],
+            teacher=teacher,
+            text=name,
+            layers=(LAYER,),
+            lengths=LENGTHS,
+            shard_size=16,
+        )
+
+    return StageData([store("train", 1, 40)], [store("dev", 2, 12)], LENGTHS)
+
+
+def stage(**changes):
+    settings = {
+        "losses": LOSSES,
+        "data": "labeled",
+        "epochs": 3,
+        "batch_size": 8,
+        "patience": 0,
+        "optimizer": OptimizerSettings(learning_rate=0.02, period_epochs=0),
+    }
+    return Stage("test", **(settings | changes))
+
+
+def trainer(folder, data, the_stage=None, score=lambda: 0.5, seconds=1e9, **kwargs):
+    student = tiny_student(dropout=0.3)
+    settings = StageSettings(seed=7, checkpoint_seconds=seconds)
+    directory = StageDirectory(folder)
+    return StageTrainer(
+        the_stage or stage(), 1, student, data, directory, settings, score, **kwargs
+    )
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing that the trainer could do comes after it."""
+
+
+def kill_after(steps, monkeypatch):
+    from xdistil.distillation import stage_trainer
+
+    taken = {"steps": 0}
+    original = stage_trainer._StepWatch.on_train_batch_end
+
+    def counted(self, batch, logs=None):
+        original(self, batch, logs)
+        taken["steps"] += 1
+        if taken["steps"] == steps:
+            raise Killed
+
+    monkeypatch.setattr(stage_trainer._StepWatch, "on_train_batch_end", counted)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 13])
+def test_a_stage_killed_anywhere_ends_in_the_same_bits(data, tmp_path, monkeypatch, steps):
+    reference = trainer(tmp_path / "whole", data)
+    whole = reference.run()
+    with monkeypatch.context() as patch:
+        kill_after(steps, patch)
+        with pytest.raises(Killed):
+            # A checkpoint after every step: the kill falls into the middle of an epoch.
+            trainer(tmp_path / "killed", data, seconds=0.0).run()
+    again = trainer(tmp_path / "killed", data)
+    resumed = again.run()
+    for old, new in zip(reference.model.weights, again.model.weights, strict=True):
+        np.testing.assert_array_equal(old.numpy(), new.numpy())
+    assert resumed["losses"] == whole["losses"]
+    assert resumed["steps"] == whole["steps"] == 3 * reference.steps
+
+
+def test_a_finished_stage_is_taken_over_without_training(data, tmp_path, monkeypatch):
+    first = trainer(tmp_path, data)
+    record = first.run()
+    kill_after(1, monkeypatch)
+    second = trainer(tmp_path, data)
+    assert second.run() == record
+    for old, new in zip(first.model.weights, second.model.weights, strict=True):
+        np.testing.assert_array_equal(old.numpy(), new.numpy())
+
+
+def test_the_best_epoch_on_dev_is_kept_and_patience_ends_the_stage(data, tmp_path):
+    scores = iter([0.1, 0.9, 0.5, 0.4, 0.3, 0.9, 0.9])
+    record = trainer(
+        tmp_path,
+        data,
+        stage(epochs=6, patience=2, monitor="metric"),
+        score=lambda: next(scores),
+    ).run()
+    assert (record["epochs"], record["best_epoch"]) == (4, 2)
+
+
+def test_each_stage_has_an_order_and_a_dropout_of_its_own(data, tmp_path):
+    weights = []
+    for number in (1, 2):
+        student = tiny_student(dropout=0.3)
+        StageTrainer(
+            stage(epochs=1),
+            number,
+            student,
+            data,
+            StageDirectory(tmp_path / str(number)),
+            StageSettings(seed=7),
+            lambda: 0.0,
+        ).run()
+        weights.append(student.get_weights())
+    assert any(not np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_groups_that_do_not_learn_stay_and_reset_groups_begin_anew(data, tmp_path):
+    made = trainer(tmp_path, data, stage(trainable=("head",), reset=("head",), epochs=1))
+    model = made.model
+    before = model.get_weights()
+    made.run()
+    frozen = len(before) - len(model.layer_groups["head"][0].weights)
+    after = model.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(before[:frozen], after[:frozen], strict=True))
+    assert not np.array_equal(before[frozen], after[frozen])
+
+
+def test_the_teacher_online_ends_where_its_targets_end(data, tmp_path):
+    the_stage = stage(losses=((1.0, RepresentationDistillation(LAYER)),), epochs=2)
+    stored = trainer(tmp_path / "disk", data, the_stage).run()
+    online = trainer(tmp_path / "online", data, the_stage, teacher=tiny_teacher()).run()
+    assert online["losses"]["representation"] == pytest.approx(
+        stored["losses"]["representation"], rel=2e-3
+    )
+
+
+def test_a_loss_that_turns_nan_stops_with_stage_epoch_and_step(data, tmp_path):
+    optimizer = OptimizerSettings(learning_rate=1e30, schedule="constant")
+    with pytest.raises(InputError, match=r"stage test: the loss is .*epoch 1, step \d"):
+        trainer(tmp_path, data, stage(optimizer=optimizer)).run()
+
+
+def test_stores_without_teacher_outputs_serve_labels_alone(tmp_path):
+    examples = [example(ids) for ids in sentences(20)]
+    store = write_records(tmp_path / "store", examples, key="k")
+    the_stage = stage(losses=LOSSES[:1], monitor="metric", epochs=1)
+    record = trainer(tmp_path / "stage", StageData([store], [], LENGTHS), the_stage).run()
+    assert set(record["losses"]) == {"labels"}
