@@ -13,6 +13,7 @@ from absl import flags
 from teacher_source import TeacherSource, open_teacher
 
 from xdistil.data.corpus import TaggingCorpus
+from xdistil.distillation.per_language import distil_per_language
 from xdistil.distillation.recipes import RecipeSettings, recipe
 from xdistil.distillation.run_directory import RunDirectory, read_json
 from xdistil.distillation.runner import (
@@ -51,7 +52,8 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
             logger.warning("%s", line)
         logger.info("recipe %s:\n%s", FLAGS.recipe, format_stages(stages))
         with _strategy_scope():
-            result = _distillation(directory, corpus, source, stages).run()
+            job = _distillation(directory, corpus, source, stages)
+            result = distil_per_language(job) if FLAGS.recipe == "D0" else job.run()
         if FLAGS.export:
             _export(directory, result)
         report = _report(directory, result)
@@ -145,18 +147,21 @@ def _strategy_scope() -> contextlib.AbstractContextManager:
 def _export(directory: RunDirectory, result: RunResult) -> None:
     from xdistil.export.saved_model import export_tagger
 
-    folder = directory.export / "saved_model"
-    if folder.exists():
-        return
+    models = {directory.export / "saved_model": result.student}
+    if result.per_language:
+        models = {
+            directory.export / language / "saved_model": student
+            for language, student in result.per_language.items()
+        }
     began = time.monotonic()
-    directory.export.mkdir(exist_ok=True)
-    export_tagger(result.student, folder)
+    for folder, student in models.items():
+        if not folder.exists():
+            export_tagger(student, folder)
     directory.add_seconds("export", time.monotonic() - began)
 
 
 def _latency(directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]:
-    path = directory.student / "latency.json"
-    rows = read_json(path)
+    rows = read_json(directory.export / "latency.json")
     if rows is None:
         logger.info("measuring teacher against student")
         began = time.monotonic()
@@ -170,7 +175,8 @@ def _latency(directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]
             )[0]
             for batch_size in LATENCY_BATCH_SIZES
         ]
-        directory.write_json("student/latency.json", rows)
+        directory.export.mkdir(exist_ok=True)
+        directory.write_json("export/latency.json", rows)
         directory.add_seconds("latency", time.monotonic() - began)
     return rows
 
@@ -178,6 +184,8 @@ def _latency(directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]
 def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:
     latency = _latency(directory, result) if FLAGS.measure_latency else []
     seconds = directory.seconds()
+    students = list((result.per_language or {"": result.student}).values())
+    shape = f"BiLSTM ({FLAGS.embedding_dim}, {FLAGS.hidden_dim})"
     phases = ("tokenize", "teacher", "targets", "distillation")
     return build_report(
         task=result.student.task.name,
@@ -189,8 +197,8 @@ def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:
             "test": result.teacher_test,
         },
         student={
-            "name": f"BiLSTM ({FLAGS.embedding_dim}, {FLAGS.hidden_dim})",
-            "parameters": count_parameters(result.student.model),
+            "name": f"{len(students)} x {shape}" if result.per_language else shape,
+            "parameters": sum(count_parameters(student.model) for student in students),
             "test": result.student_test,
         },
         latency=latency,

@@ -15,7 +15,10 @@ from xdistil.errors import InputError, StorageError
 
 _FORMAT = "xdistil run directory 1"
 _VERSIONS_OF = ("xdistil", "keras", "keras-hub", "tensorflow", "numpy")
-_FOLDERS = ("teacher", "teacher_targets", "stages", "student", "export", "records", "events")
+_FOLDERS = (
+    *("teacher", "teacher_targets", "stages", "student", "export", "records", "events"),
+    "languages",
+)
 _FILES = ("config.json", "progress.json", "report.json", "report.html", "run.log", "run.lock")
 
 

@@ -161,6 +161,7 @@ class RunResult:
         student_test: The student's.
         stages: An entry per stage, as in report.json.
         teacher_passes: Times that the teacher ran over the text: 1, or 0 where no stage wants it.
+        per_language: A student for each language, for D0; `student` is the first of them.
     """
 
     teacher: TrainedModel
@@ -169,6 +170,7 @@ class RunResult:
     student_test: dict[str, Any] | None
     stages: list[dict[str, Any]]
     teacher_passes: float
+    per_language: dict[str, TrainedModel] | None = None
 
 
 class DistillationRun:
@@ -183,6 +185,7 @@ class DistillationRun:
         settings: Everything else.
         encoder: The teacher's word pieces.
         make_teacher: Gives the teacher to start from; called only when there is no fine-tuned one.
+        teacher: A fine-tuned teacher to take as it is, in place of `make_teacher`.
 
     Example:
         ```python
@@ -201,12 +204,14 @@ class DistillationRun:
         data: DistillationData,
         settings: RunSettings,
         encoder: TextEncoder,
-        make_teacher: Callable[[], Teacher],
+        make_teacher: Callable[[], Teacher] | None = None,
+        teacher: TrainedModel | None = None,
     ):
         self.directory = directory
         self.data = data
         self.settings = settings
         self.make_teacher = make_teacher
+        self.given_teacher = teacher
         self.task = Tagging(data.labels, encoder, settings.scheme)
         self.lengths = bucket_lengths(encoder.seq_len)
         self.reuse = Path(settings.reuse_from) if settings.reuse_from else None
@@ -218,14 +223,7 @@ class DistillationRun:
             InputError: If the text cannot be used, or a loss turns NaN.
             StorageError: If there is no room; the same call goes on once there is.
         """
-        with self._clock("tokenize"):
-            self._train = list(self.task.encode(self.data.train))
-            self._dev = list(self.task.encode(self.data.dev))
-            self._test = list(self.task.encode(self.data.test))
-        self._warn_of_truncation()
-        teacher = self._teacher()
-        with self._clock("teacher"):
-            teacher_test = self._test_scores(teacher, self.directory.teacher)
+        teacher, teacher_test = self.prepare_teacher()
         stores = self._stores(teacher)
         student = self._student(teacher, stores)
         stages = self._distil(student, teacher, stores)
@@ -234,6 +232,23 @@ class DistillationRun:
         return RunResult(teacher, student, teacher_test, student_test, stages, self._passes(stores))
 
     # The teacher
+
+    def prepare_teacher(self) -> tuple[TrainedModel, dict[str, Any] | None]:
+        """Encodes the labeled text and fine-tunes the teacher, unless that is done.
+
+        Returns:
+            The teacher, and its scores on test (`None` where there is no test text).
+        """
+        with self._clock("tokenize"):
+            self._train = list(self.task.encode(self.data.train))
+            self._dev = list(self.task.encode(self.data.dev))
+            self._test = list(self.task.encode(self.data.test))
+        self._warn_of_truncation()
+        if self.given_teacher is not None:
+            return self.given_teacher, None
+        teacher = self._teacher()
+        with self._clock("teacher"):
+            return teacher, self._test_scores(teacher, self.directory.teacher)
 
     def _teacher_key(self) -> str:
         return fingerprint(

@@ -39,10 +39,11 @@ class StageData:
     dev: Sequence[RecordStore]
     lengths: Sequence[int]
 
-    def steps(self, batch_size: int) -> int:
-        """Steps an epoch."""
-        histogram = np.zeros(max(len(s.length_histogram) for s in self.train), np.int64)
-        for store in self.train:
+    def steps(self, batch_size: int, stores: Sequence[RecordStore] | None = None) -> int:
+        """Batches in an epoch over `stores`, by default those to train on."""
+        stores = self.train if stores is None else stores
+        histogram = np.zeros(max(len(s.length_histogram) for s in stores), np.int64)
+        for store in stores:
             histogram[: len(store.length_histogram)] += store.length_histogram
         return count_batches(histogram, self.lengths, batch_size)
 
@@ -206,7 +207,7 @@ class StageTrainer:
             self._seed_dropout(position.epoch)
         watch = _StepWatch(self, distiller, position, metric_values, progress)
         history = distiller.fit(
-            self._batches(position.epoch, position.step),
+            self._batches(self.data.train, True, position.epoch, position.step),
             epochs=1,
             shuffle=False,
             verbose=0,
@@ -226,7 +227,7 @@ class StageTrainer:
     def _dev_scores(self, distiller: Distiller) -> dict[str, float]:
         if self.stage.monitor == "metric":
             return {"dev_metric": float(self.score())}
-        dev = self._dataset(self.data.dev, shuffle=False)
+        dev = self._batches(self.data.dev, shuffle=False)
         losses = distiller.evaluate(dev, verbose=0, return_dict=True)
         return {f"dev_{name}": float(value) for name, value in losses.items()}
 
@@ -262,12 +263,8 @@ class StageTrainer:
             path.unlink(missing_ok=True)
         return record
 
-    def _batches(self, epoch: int, first: int) -> tf.data.Dataset:
-        dataset = self._dataset(self.data.train, shuffle=True, epoch=epoch, first_batch=first)
-        return dataset.apply(tf.data.experimental.assert_cardinality(self.steps - first))
-
-    def _dataset(
-        self, stores: Sequence[RecordStore], shuffle: bool, epoch: int = 0, first_batch: int = 0
+    def _batches(
+        self, stores: Sequence[RecordStore], shuffle: bool, epoch: int = 0, first: int = 0
     ) -> tf.data.Dataset:
         batches = read_batches(
             stores,
@@ -277,8 +274,10 @@ class StageTrainer:
             shuffle=shuffle,
             seed=derive_seed(self.settings.seed, self.number, "order"),
             epoch=epoch,
-            first_batch=first_batch,
+            first_batch=first,
         )
+        steps = self.data.steps(self.stage.batch_size, stores)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(steps - first))
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA

@@ -1,0 +1,205 @@
+"""The main job as a user starts it: one command, one line when something is wrong."""
+
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "configs" / "sample"
+TINY = [
+    f"--data_dir={SAMPLE}",
+    "--languages=en,ru",
+    "--labeled_per_language=24",
+    "--dev_per_language=12",
+    "--transfer_sentences=150",
+    "--teacher=scratch",
+    "--teacher_layers=1",
+    "--teacher_hidden_dim=16",
+    "--teacher_heads=2",
+    "--teacher_vocabulary=300",
+    "--teacher_epochs=1",
+    "--teacher_learning_rate=1e-3",
+    "--seq_len=64",
+    "--embedding_dim=8",
+    "--hidden_dim=8",
+    "--recipe=D4.1",
+    "--epochs=2",
+    "--batch_size=16",
+    "--checkpoint_minutes=0",
+    "--nomeasure_latency",
+]
+
+
+def command(*flags):
+    return [sys.executable, str(ROOT / "scripts" / "run_ner.py"), *map(str, flags)]
+
+
+def run(*flags, **kwargs):
+    return subprocess.run(
+        command(*flags), capture_output=True, text=True, check=False, timeout=400, **kwargs
+    )
+
+
+def error_of(done):
+    """The one line that a user sees."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr[-2000:]
+    return lines[0]
+
+
+@pytest.fixture
+def good(tmp_path):
+    """Flags of a run on files that are fine."""
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_text("Ada left Turin\tB-PER O B-LOC\n" * 4, "utf-8")
+    return {
+        "teacher": "scratch",
+        "train_file": tmp_path / "train.tsv",
+        "dev_file": tmp_path / "dev.tsv",
+        "output_dir": tmp_path / "run",
+    }
+
+
+def flags_of(settings):
+    return [f"--{name}={value}" for name, value in settings.items()]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "train.tsv"),
+        (b"Ada left Turin B-PER O B-LOC\n", "train.tsv:1"),
+        (b"Ada left\tB-PER O\nAda left Turin\tB-PER O\n", "train.tsv:2"),
+        (b"Ada left\tB-PER O\nAda \xff\tB-PER O\n", "train.tsv:2"),
+        (b"Ada left\tB-PER MOVE\n", "train.tsv:1"),
+    ],
+    ids=["empty", "no tab", "numbers differ", "not UTF-8", "no BIO tag"],
+)
+def test_a_bad_line_is_named_by_file_and_number(good, content, message):
+    good["train_file"].write_bytes(content)
+    assert message in error_of(run(*flags_of(good)))
+    assert not good["output_dir"].exists()
+
+
+def test_a_missing_file_and_contradicting_flags_are_refused_before_anything_is_made(good):
+    missing = {**good, "dev_file": "nowhere.tsv"}
+    assert "nowhere.tsv: no such file" in error_of(run(*flags_of(missing)))
+    assert "contradict" in error_of(run(*flags_of({**good, "data_dir": SAMPLE})))
+    assert "bogus" in error_of(run(*flags_of(good), "--bogus"))
+    assert not good["output_dir"].exists()
+
+
+def test_a_label_outside_the_labels_file_is_refused(good, tmp_path):
+    (tmp_path / "labels.tsv").write_text("O\nB-PER\nI-PER\n", "utf-8")
+    done = run(*flags_of({**good, "labels_file": tmp_path / "labels.tsv"}))
+    assert "train.tsv:1" in (line := error_of(done)) and "B-LOC" in line
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [({"model_type": "bert"}, "config.json"), ({"model_type": "mamba"}, "'mamba'")],
+    ids=["incomplete", "unknown model type"],
+)
+def test_a_checkpoint_that_cannot_be_read_is_refused(good, tmp_path, config, message):
+    (tmp_path / "teacher").mkdir()
+    (tmp_path / "teacher" / "config.json").write_text(json.dumps(config), "utf-8")
+    assert message in error_of(run(*flags_of({**good, "teacher": tmp_path / "teacher"})))
+    assert not good["output_dir"].exists()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An undisturbed run, as a folder."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    done = run(*TINY, f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
+
+
+def student_bytes(folder):
+    return (folder / "student" / "model.safetensors").read_bytes()
+
+
+def test_one_command_gives_student_export_report_and_table(whole):
+    folder, done = whole
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    assert report["teacher_passes"] == 1
+    assert set(report["student"]["test"]["per_language"]) == {"en", "ru"}
+    assert [stage["name"] for stage in report["stages"]] == ["representation", "logits", "labels"]
+    assert report["compression"] == pytest.approx(
+        report["teacher"]["parameters"] / report["student"]["parameters"]
+    )
+    assert (folder / "export" / "saved_model" / "saved_model.pb").exists()
+    assert "teacher" in done.stdout and "student" in done.stdout
+
+
+def test_the_same_command_again_changes_nothing(whole):
+    folder, _ = whole
+    before = student_bytes(folder)
+    again = run(*TINY, f"--output_dir={folder}")
+    assert again.returncode == 0 and student_bytes(folder) == before
+
+
+def test_another_configuration_in_the_directory_is_refused_by_name(whole):
+    folder, _ = whole
+    before = student_bytes(folder)
+    message = error_of(run(*TINY, f"--output_dir={folder}", "--seed=5"))
+    assert "seed was 0, is 5" in message and student_bytes(folder) == before
+
+
+def test_a_run_killed_twice_ends_in_the_student_of_an_undisturbed_run(whole, tmp_path):
+    reference, _ = whole
+    folder = tmp_path / "run"
+    for marker in ("stages/00-teacher/done", "stages/02-logits/state.safetensors"):
+        process = subprocess.Popen(
+            command(*TINY, f"--output_dir={folder}"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 300
+        while not (folder / marker).exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = run(*TINY, f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert student_bytes(folder) == student_bytes(reference)
+    assert json.loads((folder / "report.json").read_text("utf-8"))["teacher_passes"] == 1
+
+
+def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole, tmp_path):
+    reference, _ = whole
+    folder = tmp_path / "run"
+
+    def limit(size):
+        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    # First there is no room for the teacher's checkpoint, then none for its targets.
+    for size in (20_000, 120_000):
+        message = error_of(run(*TINY, f"--output_dir={folder}", preexec_fn=limit(size)))
+        assert "cannot write" in message
+    assert not list(folder.rglob("*.partial"))
+    done = run(*TINY, f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert student_bytes(folder) == student_bytes(reference)
+
+
+def test_gzipped_columns_and_orphan_tags_are_read_with_a_warning(good, tmp_path):
+    rows = "Ada\tI-PER\nleft\tO\nTurin\tB-LOC\n\n" * 4
+    with gzip.open(tmp_path / "train.conll.gz", "wt", encoding="utf-8") as file:
+        file.write(rows)
+    wrong = {**good, "train_file": tmp_path / "train.conll.gz", "teacher_epochs": 0}
+    done = run(*flags_of(wrong))
+    # It stops at the contradiction, after the data was read and the warning was given.
+    assert "--teacher_epochs" in error_of(done)
+    assert "I-" in done.stderr and "train.conll.gz" in done.stderr
