@@ -13,7 +13,6 @@ from absl import flags
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
-table = benchmark_variants.table
 
 
 def define_flags() -> None:
@@ -74,3 +73,10 @@ def in_order(rows: Sequence[Mapping[str, Any]]) -> bool | None:
     if None in scores:
         return None
     return all(better > worse for better, worse in itertools.pairwise(scores))
+
+
+def table(result: dict[str, Any]) -> str:
+    """The comparison as text, and whether the order came out."""
+    verdicts = {True: "holds", False: "DOES NOT HOLD", None: "cannot be told: no test scores"}
+    order = " > ".join(row["name"] for row in result["rows"])
+    return f"{benchmark_variants.table(result)}\n{order}: {verdicts[result['in_order']]}"

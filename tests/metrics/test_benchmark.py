@@ -208,6 +208,15 @@ def test_the_order_holds_only_where_each_recipe_beats_the_next():
     assert in_order([{"metric": 0.9}, {"metric": None}]) is None
 
 
+def test_an_order_that_does_not_come_out_is_said_aloud():
+    import benchmark_order
+    from benchmark_variants import summary
+
+    rows = [summary(name, report()) for name in ("D4.2", "D1")]
+    text = benchmark_order.table({"rows": rows, "in_order": benchmark_order.in_order(rows)})
+    assert text.endswith("D4.2 > D1: DOES NOT HOLD")
+
+
 def test_stages_are_those_of_the_recipe_and_an_unknown_one_is_refused():
     from benchmark_order import stages_of
 
