@@ -4,8 +4,8 @@ from pathlib import Path
 
 import setuptools
 
-# Each lower bound is an oldest release that the tests were run on: resolve them all to their lowest
-# (`uv pip compile --resolution lowest-direct`), install that, run pytest.
+# The lower bounds resolve together. To try them: `uv pip compile --resolution lowest-direct`,
+# install what it prints, run pytest.
 REQUIRED = [
     "absl-py>=2.1",
     "keras>=3.12",
