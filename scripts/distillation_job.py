@@ -16,14 +16,14 @@ from xdistil.data.corpus import TaggingCorpus
 from xdistil.distillation.per_language import distil_per_language
 from xdistil.distillation.recipes import RecipeSettings, recipe
 from xdistil.distillation.run_directory import RunDirectory, read_json
-from xdistil.distillation.runner import (
+from xdistil.distillation.run_settings import (
     DistillationData,
-    DistillationRun,
     RunResult,
     RunSettings,
     StudentSettings,
     TeacherSettings,
 )
+from xdistil.distillation.runner import DistillationRun
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage, format_stages
 from xdistil.metrics.footprint import count_parameters, peak_memory_bytes
@@ -58,7 +58,12 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
             _export(directory, result)
         report = _report(directory, result)
         write_report(directory.report_json, report)
-        write_page(directory.report_html, report)
+        write_page(
+            directory.report_html,
+            report,
+            settings=read_json(directory.config_path),
+            histories=_histories(directory),
+        )
     print(report_table(report))
     print(f"Student, export and report are in {output}")
     return report
@@ -179,6 +184,16 @@ def _latency(directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]
         directory.write_json("export/latency.json", rows)
         directory.add_seconds("latency", time.monotonic() - began)
     return rows
+
+
+def _histories(directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
+    """Losses and dev scores by epoch, of the teacher's fine-tuning and of each stage."""
+    folders = sorted((directory.path / "stages").glob("*"))
+    return {
+        folder.name.split("-", 1)[1]: read_json(folder / "history.json") or []
+        for folder in folders
+        if "-" in folder.name
+    }
 
 
 def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:

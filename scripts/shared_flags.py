@@ -154,8 +154,13 @@ def relevant_flags(names: Sequence[str]) -> dict[str, object]:
 
 def run(main: Callable[[list[str]], None]) -> None:
     """Runs a script: bad input and bad flags end in one line and exit status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("absl").setLevel(logging.WARNING)
+    # A handler of our own: absl's puts date, process and line before each message.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("xdistil")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
 
     def guarded(arguments: list[str]) -> None:
         try:

@@ -160,7 +160,8 @@ def test_two_devices_take_the_steps_of_one(jit_compile, tmp_path):
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import numpy as np, keras, tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        halves = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, halves)
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         from test_distiller import LOSSES, dataset, with_targets
         from tiny_models import *
@@ -172,7 +173,8 @@ def test_two_devices_take_the_steps_of_one(jit_compile, tmp_path):
         ]
         data = dataset(batches)
         options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        by_data = tf.data.experimental.AutoShardPolicy.DATA
+        options.experimental_distribute.auto_shard_policy = by_data
         data = data.with_options(options)
 
         def train():

@@ -6,7 +6,8 @@ from typing import Any
 
 from xdistil.data.examples import TaggedSentence
 from xdistil.distillation.run_directory import RunDirectory
-from xdistil.distillation.runner import DistillationData, DistillationRun, RunResult
+from xdistil.distillation.run_settings import DistillationData, RunResult
+from xdistil.distillation.runner import DistillationRun
 from xdistil.metrics.spans import span_scores
 from xdistil.tasks import TrainedModel
 

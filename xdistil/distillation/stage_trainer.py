@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -91,8 +92,10 @@ class StageTrainer:
         data: What the stage reads.
         directory: Where its state lies.
         settings: How to train.
-        teacher: Runs in each step where the records hold no outputs of it (`online`).
         score: The task's metric of the model on dev, higher is better.
+        teacher: Runs in each step where the records hold no outputs of it (`online`).
+        events: Folder for TensorBoard's events; `None` writes none.
+        progress: Makes the progress bar.
 
     Raises:
         InputError: If a loss turns NaN; the last good checkpoint is named.
@@ -108,6 +111,7 @@ class StageTrainer:
         settings: StageSettings,
         score: Callable[[], float],
         teacher: keras.Model | None = None,
+        events: Path | None = None,
         progress: Callable[[int, str], Progress] = Progress,
     ):
         self.stage = stage
@@ -118,6 +122,7 @@ class StageTrainer:
         self.settings = settings
         self.score = score
         self.teacher = teacher if stage.needs_teacher else None
+        self.events = events
         self._progress_class = progress
         self.weights = collect_variables(model)
         self.steps = data.steps(stage.batch_size)
@@ -222,7 +227,15 @@ class StageTrainer:
         position.history.append({"epoch": position.epoch, **logs})
         self._save(distiller, position)
         self.directory.write_history(position.history)
+        self._write_events(position.epoch, logs)
         progress.say(self._line(position, logs))
+
+    def _write_events(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.events is None:
+            return
+        with tf.summary.create_file_writer(str(self.events / self.directory.name)).as_default():
+            for name, value in logs.items():
+                tf.summary.scalar(name, value, step=epoch)
 
     def _dev_scores(self, distiller: Distiller) -> dict[str, float]:
         if self.stage.monitor == "metric":

@@ -128,7 +128,13 @@ class TrainedModel:
         labels = Labels.from_file(folder / LABELS_FILE)
         encoder = TextEncoder.from_folder(folder, seq_len=config["task"]["seq_len"])
         task = Tagging(labels, encoder, scheme=config["task"]["scheme"])
-        return cls(_build_model(folder, config["model"], tensors), task)
+        model = _build_model(folder, config["model"], tensors)
+        if model.num_classes != task.num_classes:
+            raise InputError(
+                f"{folder / LABELS_FILE}: {task.num_classes} labels, but the head of the model "
+                f"has the shape of {model.num_classes}; put the labels of its training back."
+            )
+        return cls(model, task)
 
     def _model_card(self, class_name: str, facts: dict[str, Any]) -> str:
         parameters = sum(int(np.prod(v.shape)) for _, v in _named_weights(self.model))

@@ -1,0 +1,148 @@
+"""What a run is told beforehand, and what it gives."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from xdistil.data.examples import TaggedSentence
+from xdistil.data.labels import Labels
+from xdistil.distillation.losses import LabelCrossEntropy
+from xdistil.distillation.stage_trainer import StageSettings
+from xdistil.distillation.stages import OptimizerSettings, Stage
+from xdistil.tasks import TrainedModel
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationData:
+    """The text of a run.
+
+    Args:
+        labels: The tags.
+        train: Labeled sentences.
+        dev: Held-out labeled sentences: early stopping and selection look at these alone.
+        test: Sentences that nothing is chosen by; may be empty.
+        transfer: Gives the transfer text anew at each call, sentence by sentence, in one order.
+        fingerprint: Changes when any of the text changes, such as a hash of the files.
+        transfer_size: Sentences in the transfer text, for the progress bar; 0 = not known.
+    """
+
+    labels: Labels
+    train: Sequence[TaggedSentence]
+    dev: Sequence[TaggedSentence]
+    test: Sequence[TaggedSentence]
+    transfer: Callable[[], Iterable[TaggedSentence]]
+    fingerprint: str
+    transfer_size: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherSettings:
+    """How the teacher is fine-tuned.
+
+    Args:
+        epochs: Epochs over the labeled sentences; 0 takes a fine-tuned teacher as it is.
+        learning_rate: Peak of the linear schedule.
+        batch_size: Sentences a step.
+        warmup_fraction: Share of the steps spent warming up.
+        source: Fingerprint of the checkpoint that it starts from.
+
+    Reference:
+        The authors' settings: AdamW 2e-5, 3 epochs, batch 32, 10% warm-up.
+    """
+
+    epochs: int = 3
+    learning_rate: float = 2e-5
+    batch_size: int = 32
+    warmup_fraction: float = 0.1
+    source: str = ""
+
+    def stage(self) -> Stage:
+        """Fine-tuning as a stage like any other."""
+        optimizer = OptimizerSettings(
+            "adamw",
+            self.learning_rate,
+            schedule="linear_warmup",
+            warmup_fraction=self.warmup_fraction,
+            clip_norm=1.0,
+        )
+        return Stage(
+            "teacher",
+            ((1.0, LabelCrossEntropy()),),
+            data="labeled",
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer=optimizer,
+            patience=0,
+            monitor="metric",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentSettings:
+    """Shape of the BiLSTM student, see `BiLSTMStudent`.
+
+    Args:
+        embedding_dim: E.
+        hidden_dim: H, a direction.
+        dropout: Between the layers.
+        embedding_init: `"svd"` of the fine-tuned teacher's matrix, `"pca"` or `"random"`.
+        min_piece_count: Pieces seen fewer times in train and transfer text have no row of their
+            own; 0 keeps the teacher's whole vocabulary.
+    """
+
+    embedding_dim: int = 50
+    hidden_dim: int = 200
+    dropout: float = 0.2
+    embedding_init: str = "svd"
+    min_piece_count: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """All that decides the outcome of a run, apart from its text.
+
+    Args:
+        stages: The recipe.
+        teacher: How the teacher is fine-tuned.
+        student: The student's shape.
+        scheme: See `Tagging`.
+        seed: Of everything random.
+        online: Runs the teacher in each step instead of once beforehand.
+        training: See `StageSettings`.
+        teacher_jit_compile: XLA for the teacher's training and its targets.
+        reuse_from: Another run's directory, whose teacher and targets are taken where their
+            settings are the same.
+    """
+
+    stages: Sequence[Stage]
+    teacher: TeacherSettings = dataclasses.field(default_factory=TeacherSettings)
+    student: StudentSettings = dataclasses.field(default_factory=StudentSettings)
+    scheme: str = "words"
+    seed: int = 0
+    online: bool = False
+    training: StageSettings = dataclasses.field(default_factory=StageSettings)
+    teacher_jit_compile: bool = False
+    reuse_from: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a finished run gives.
+
+    Args:
+        teacher: The fine-tuned teacher.
+        student: The distilled student.
+        teacher_test: Scores on test, `None` where there is no test text.
+        student_test: The student's.
+        stages: An entry per stage, as in report.json.
+        teacher_passes: Times that the teacher ran over the text: 1, or 0 where no stage wants it.
+        per_language: A student for each language, for D0; `student` is the first of them.
+    """
+
+    teacher: TrainedModel
+    student: TrainedModel
+    teacher_test: dict[str, Any] | None
+    student_test: dict[str, Any] | None
+    stages: list[dict[str, Any]]
+    teacher_passes: float
+    per_language: dict[str, TrainedModel] | None = None
