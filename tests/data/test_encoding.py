@@ -354,7 +354,7 @@ def test_encoding_needs_neither_tensorflow_nor_transformers(repository):
 
 
 def test_real_text_is_aligned_word_by_word(xdistil_data):
-    paths = sorted(xdistil_data.rglob("test.tsv.gz"))[:6]
+    paths = sorted(xdistil_data.glob("ner/*/*/test.tsv.gz"))[:6]
     texts = [one for path in paths for one, _ in zip(read_tagged(path), range(300), strict=False)]
     encoder = train_wordpiece(texts, 8000, seq_len=24)
     for one, example in zip(texts, encoder.encode(texts), strict=True):

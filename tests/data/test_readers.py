@@ -254,7 +254,7 @@ def test_the_sentences_before_a_fault_are_read(write):
 
 
 def test_real_files_are_read_whole(xdistil_data):
-    paths = sorted(xdistil_data.rglob("test.tsv.gz"))[:4]
+    paths = sorted(xdistil_data.glob("ner/*/*/test.tsv.gz"))[:4]
     assert paths
     for path in paths:
         with gzip.open(path, "rb") as file:
