@@ -161,6 +161,8 @@ def run(main: Callable[[list[str]], None]) -> None:
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     logger.propagate = False
+    # It warns of each new shape that XLA compiles, which is the plan here: one a bucket.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
     def guarded(arguments: list[str]) -> None:
         try:

@@ -30,7 +30,7 @@ def task(trained):
 
 
 def test_a_word_carries_its_label_on_its_first_piece_alone(task):
-    sentence = tagged("Lovelace lived", "B-PER O")
+    sentence = tagged("Lovelaceberg Londonwrote", "B-PER O")
     (example,) = task.encode([sentence])
     labeled = np.flatnonzero(example.labels >= 0)
     assert labeled.tolist() == example.word_positions.tolist()
@@ -40,7 +40,7 @@ def test_a_word_carries_its_label_on_its_first_piece_alone(task):
 
 def test_the_pieces_scheme_labels_every_position(task):
     pieces = Tagging(task.labels, task.encoder, scheme="pieces")
-    (example,) = pieces.encode([tagged("Lovelace lived", "B-PER O")])
+    (example,) = pieces.encode([tagged("Lovelaceberg Londonwrote", "B-PER O")])
     names = [pieces.class_names[i] for i in example.labels]
     assert names[0] == "[CLS]" and names[-1] == "[SEP]"
     assert names[1] == "B-PER" and names.count("X") == len(names) - 4
@@ -77,7 +77,9 @@ def test_buckets_and_batch_sizes_change_neither_logits_nor_scores(trained):
     ):
         run = BatchedInference(trained.model, lengths, tokens_per_batch=tokens, jit_compile=jit)
         for alone, batched in zip(one_by_one, run(examples), strict=False):
-            np.testing.assert_allclose(alone, batched["logits"], atol=1e-6)
+            # These random weights give logits of about 20; float32 holds 7 digits of them.
+            scale = np.abs(alone).max()
+            np.testing.assert_allclose(alone / scale, batched["logits"] / scale, atol=1e-6)
         scores.append(trained.task.evaluate(run, examples, gold))
     assert scores[0] == scores[1] == scores[2]
 
