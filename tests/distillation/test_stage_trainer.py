@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_models import CLASSES, LAYER, sentences, tiny_student, tiny_teacher
@@ -172,6 +173,20 @@ def test_a_loss_that_turns_nan_stops_with_stage_epoch_and_step(data, tmp_path):
     optimizer = OptimizerSettings(learning_rate=1e30, schedule="constant")
     with pytest.raises(InputError, match=r"stage test: the loss is .*epoch 1, step \d"):
         trainer(tmp_path, data, stage(optimizer=optimizer)).run()
+
+
+def test_events_hold_the_scalars_of_every_epoch(data, tmp_path):
+    trainer(tmp_path / "stage", data, events=tmp_path / "events").run()
+    found = {}
+    for path in sorted((tmp_path / "events" / "stage").iterdir()):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                assert value.metadata.plugin_data.plugin_name == "scalars"
+                found[event.step, value.tag] = float(tf.make_ndarray(value.tensor))
+    history = StageDirectory(tmp_path / "stage").history()
+    assert found[3, "labels"] == pytest.approx(history[2]["labels"])
+    assert len(found) == sum(len(epoch) - 1 for epoch in history)
 
 
 def test_stores_without_teacher_outputs_serve_labels_alone(tmp_path):

@@ -233,9 +233,12 @@ class StageTrainer:
     def _write_events(self, epoch: int, logs: dict[str, float]) -> None:
         if self.events is None:
             return
+        # What `tf.summary.scalar` writes; that function wants the package tensorboard installed.
+        metadata = tf.compat.v1.SummaryMetadata()
+        metadata.plugin_data.plugin_name = "scalars"
         with tf.summary.create_file_writer(str(self.events / self.directory.name)).as_default():
             for name, value in logs.items():
-                tf.summary.scalar(name, value, step=epoch)
+                tf.summary.write(name, tf.constant(value), step=epoch, metadata=metadata)
 
     def _dev_scores(self, distiller: Distiller) -> dict[str, float]:
         if self.stage.monitor == "metric":
