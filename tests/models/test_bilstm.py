@@ -56,7 +56,8 @@ def test_representation_is_the_tanh_gelu_of_the_dense_layer_before_dropout():
     logits = expected @ student.head.kernel.numpy()
     np.testing.assert_allclose(outputs["logits"], logits, atol=1e-6)
     wide = BiLSTMStudent(4, 3, embedding_dim=5, hidden_dim=4, representation_dim=500, dropout=0.9)
-    noisy = wide({"token_ids": np.array([[1, 2, 3]]), "padding_mask": np.ones((1, 3))}, True)
+    features = {"token_ids": np.array([[1, 2, 3]]), "padding_mask": np.ones((1, 3))}
+    noisy = wide(features, training=True)
     assert np.count_nonzero(noisy["representation"]) > 0.6 * 1500  # 0.1 · 1500 after a dropout
 
 

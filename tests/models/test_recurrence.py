@@ -96,10 +96,10 @@ def test_rows_of_padding_give_zeros_and_take_no_gradient():
     for jit_compile in (False, True):
         call = tf.function(outputs_and_gradients, jit_compile=jit_compile)
         outputs, d_inputs, *d_weights = call(ours, inputs, upstream, mask)
-        assert np.count_nonzero(outputs[0]) == outputs[0].shape[0] * outputs[0].shape[1]
+        assert np.all(outputs[0] != 0)
         assert not np.any(outputs[1:])
         assert not np.any(d_inputs[1:])
-        alone = call(ours, inputs[:1], upstream[:1], mask[:1])
+        alone = outputs_and_gradients(ours, inputs[:1], upstream[:1], mask[:1])
         assert_same(alone[2:], d_weights, 1e-5)
 
 
