@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from absl import flags
 from teacher_source import TeacherSource, open_teacher
 
 from xdistil.data.corpus import TaggingCorpus
+from xdistil.distillation.losses import teacher_layers
 from xdistil.distillation.per_language import distil_per_language
 from xdistil.distillation.recipes import RecipeSettings, recipe
 from xdistil.distillation.run_directory import RunDirectory, read_json
@@ -26,6 +28,7 @@ from xdistil.distillation.run_settings import (
 from xdistil.distillation.runner import DistillationRun
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage, format_stages
+from xdistil.errors import InputError
 from xdistil.metrics.footprint import count_parameters, peak_memory_bytes
 from xdistil.metrics.speedup import speedup_row
 from xdistil.report.console import report_table
@@ -43,9 +46,13 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
     keras.config.set_dtype_policy(FLAGS.precision)
     source = open_teacher(corpus)
     stages = _stages(source)
+    _check(corpus, source, stages)
     output = Path(FLAGS.output_dir)
     with RunDirectory.open(
-        output, config, overwrite=FLAGS.overwrite, inputs=corpus.inputs
+        output,
+        config,
+        overwrite=FLAGS.overwrite,
+        inputs={"text": corpus.fingerprint, "teacher": source.fingerprint},
     ) as directory:
         directory.log_to_file(logger)
         for line in directory.version_warnings:
@@ -54,8 +61,6 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
         with _strategy_scope():
             job = _distillation(directory, corpus, source, stages)
             result = distil_per_language(job) if FLAGS.recipe == "D0" else job.run()
-        if FLAGS.export:
-            _export(directory, result)
         report = _report(directory, result)
         write_report(directory.report_json, report)
         write_page(
@@ -64,6 +69,9 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
             settings=read_json(directory.config_path),
             histories=_histories(directory),
         )
+        # After the report: what cannot be exported must not cost it.
+        if FLAGS.export:
+            _export(directory, result)
     print(report_table(report))
     print(f"Student, export and report are in {output}")
     return report
@@ -74,7 +82,7 @@ def _stages(source: TeacherSource) -> list[Stage]:
     if layer is None:
         layer = source.num_layers // 2 + 1
     epochs = {
-        f"{kind}_epochs": FLAGS[f"{kind}_epochs"].value or FLAGS.epochs
+        f"{kind}_epochs": FLAGS[f"{kind}_epochs"].value or FLAGS.epochs  # None: not given
         for kind in ("representation", "logits", "labels")
     }
     settings = RecipeSettings(
@@ -93,6 +101,25 @@ def _stages(source: TeacherSource) -> list[Stage]:
     return recipe(FLAGS.recipe, settings)
 
 
+def _check(corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage]) -> None:
+    """What would fail only after the teacher was trained is refused before."""
+    for layer in {layer for stage in stages for layer in teacher_layers(stage.terms)}:
+        if not 0 <= layer <= source.num_layers:
+            raise InputError(
+                f"--teacher_layer={layer}: the teacher has hidden states 0 to {source.num_layers}."
+            )
+    if FLAGS.embedding_init != "random" and FLAGS.embedding_dim > source.embedding_dim:
+        raise InputError(
+            f"--embedding_dim={FLAGS.embedding_dim}: --embedding_init={FLAGS.embedding_init} gives "
+            f"at most the teacher's {source.embedding_dim}; lower it, or --embedding_init=random."
+        )
+    if not corpus.transfer_size and any(stage.data != "labeled" for stage in stages):
+        raise InputError(
+            f"--recipe={FLAGS.recipe} learns from transfer text, and there is none; give "
+            "--transfer_file, or --labeled_per_language so that the rest of train becomes it."
+        )
+
+
 def _distillation(
     directory: RunDirectory, corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage]
 ) -> DistillationRun:
@@ -103,6 +130,7 @@ def _distillation(
             learning_rate=FLAGS.teacher_learning_rate,
             batch_size=FLAGS.teacher_batch_size,
             warmup_fraction=FLAGS.teacher_warmup,
+            dropout=FLAGS.teacher_dropout,
             source=source.fingerprint,
         ),
         student=StudentSettings(
@@ -146,7 +174,9 @@ def _jit_compile(teacher_sentences: int) -> bool:
 def _strategy_scope() -> contextlib.AbstractContextManager:
     if FLAGS.strategy == "default":
         return contextlib.nullcontext()
-    return tf.distribute.MirroredStrategy(tf.config.list_logical_devices()).scope()
+    # Never both kinds: a CPU beside GPUs would get as large a share of each batch.
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
 
 
 def _export(directory: RunDirectory, result: RunResult) -> None:
@@ -220,5 +250,5 @@ def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:
         stages=result.stages,
         seconds={**{p: seconds.get(p, 0.0) for p in phases}, "total": sum(seconds.values())},
         peak_memory_bytes=peak_memory_bytes(),
-        teacher_passes=round(result.teacher_passes),
+        teacher_passes=math.ceil(result.teacher_passes - 1e-9),
     )

@@ -13,8 +13,12 @@ from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
 
-#: Flags that may differ when a run goes on: they decide no number.
-IRRELEVANT_FLAGS = ("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes")
+#: Flags that may differ when a run goes on: they decide no number. Paths are among them, since
+#: the hashes of what they name are kept.
+IRRELEVANT_FLAGS = (
+    *("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes", "reuse_from"),
+    *("data_dir", "train_file", "dev_file", "test_file", "transfer_file", "labels_file", "teacher"),
+)
 
 
 def define_data_flags() -> None:
@@ -53,10 +57,26 @@ def define_teacher_flags() -> None:
     flags.DEFINE_integer(
         "teacher_epochs", 3, "Epochs of fine-tuning; 0 = is a fine-tuned tagger.", lower_bound=0
     )
-    flags.DEFINE_float("teacher_learning_rate", 2e-5, "Peak learning rate of fine-tuning.")
-    flags.DEFINE_integer("teacher_batch_size", 32, "Sentences a step of fine-tuning.")
-    flags.DEFINE_float("teacher_warmup", 0.1, "Share of the fine-tuning steps spent warming up.")
-    flags.DEFINE_float("teacher_dropout", None, "Dropout of the teacher; default: its config's.")
+    flags.DEFINE_float(
+        "teacher_learning_rate", 2e-5, "Peak learning rate of fine-tuning.", lower_bound=1e-12
+    )
+    flags.DEFINE_integer(
+        "teacher_batch_size", 32, "Sentences a step of fine-tuning.", lower_bound=1
+    )
+    flags.DEFINE_float(
+        "teacher_warmup",
+        0.1,
+        "Share of the fine-tuning steps spent warming up.",
+        lower_bound=0.0,
+        upper_bound=0.99,
+    )
+    flags.DEFINE_float(
+        "teacher_dropout",
+        None,
+        "Dropout of the teacher; default: its config's.",
+        lower_bound=0.0,
+        upper_bound=0.99,
+    )
     flags.DEFINE_integer(
         "teacher_layer",
         None,
@@ -81,13 +101,21 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
     flags.DEFINE_integer("epochs", 80, "Most epochs of a stage.", lower_bound=1)
     for kind in ("representation", "logits", "labels"):
         flags.DEFINE_integer(
-            f"{kind}_epochs", None, f"Most epochs of a {kind} stage; default: --epochs."
+            f"{kind}_epochs",
+            None,
+            f"Most epochs of a {kind} stage; default: --epochs.",
+            lower_bound=1,
         )
-    flags.DEFINE_integer("patience", 5, "Epochs without a better dev score; 0 = never stop early.")
-    flags.DEFINE_integer("batch_size", 512, "Sentences a step, over all devices.", lower_bound=1)
-    flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate.", lower_bound=0.0)
     flags.DEFINE_integer(
-        "learning_rate_period", 50, "Epochs of the first cosine; 0 = the stage's epochs."
+        "patience", 5, "Epochs without a better dev score; 0 = never stop early.", lower_bound=0
+    )
+    flags.DEFINE_integer("batch_size", 512, "Sentences a step, over all devices.", lower_bound=1)
+    flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate.", lower_bound=1e-8)
+    flags.DEFINE_integer(
+        "learning_rate_period",
+        50,
+        "Epochs of the first cosine; 0 = the stage's epochs.",
+        lower_bound=0,
     )
     flags.DEFINE_enum(
         "representation_loss",
@@ -113,7 +141,9 @@ def define_student_flags() -> None:
     flags.DEFINE_enum("student", "bilstm", ["bilstm"], "Kind of student.")
     flags.DEFINE_integer("embedding_dim", 300, "E, width of the embeddings.", lower_bound=1)
     flags.DEFINE_integer("hidden_dim", 600, "H, width of the LSTM, a direction.", lower_bound=1)
-    flags.DEFINE_float("dropout", 0.2, "Dropout between the student's layers.")
+    flags.DEFINE_float(
+        "dropout", 0.2, "Dropout between the student's layers.", lower_bound=0.0, upper_bound=0.99
+    )
     flags.DEFINE_enum(
         "embedding_init", "svd", ["svd", "pca", "random"], "Where the embeddings start."
     )
@@ -133,7 +163,9 @@ def define_run_flags() -> None:
     flags.DEFINE_enum(
         "strategy", "default", ["default", "mirrored"], "`mirrored`: all devices of this machine."
     )
-    flags.DEFINE_integer("logical_devices", 1, "Split the CPU, to try --strategy without GPUs.")
+    flags.DEFINE_integer(
+        "logical_devices", 1, "Split the CPU, to try --strategy without GPUs.", lower_bound=1
+    )
     flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"], "Compile steps by XLA.")
     flags.DEFINE_enum(
         "precision",

@@ -29,12 +29,14 @@ class TeacherSource:
     Args:
         encoder: From words to the teacher's word pieces.
         num_layers: Its layers.
+        embedding_dim: Width of its embeddings.
         fingerprint: Changes with the checkpoint's weights, or with the settings from scratch.
         make: Builds it.
     """
 
     encoder: TextEncoder
     num_layers: int
+    embedding_dim: int
     fingerprint: str
     make: Callable[[], Teacher]
 
@@ -77,9 +79,10 @@ def _from_checkpoint(labels: Labels) -> TeacherSource:
         )
 
     files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
-    digest = hashlib.sha256("".join(sha256_of_file(path) for path in files).encode())
     encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
-    return TeacherSource(encoder, config.num_layers, digest.hexdigest(), make)
+    parts = [encoder.fingerprint, *(sha256_of_file(path) for path in files)]
+    digest = hashlib.sha256("".join(parts).encode())
+    return TeacherSource(encoder, config.num_layers, config.embedding_dim, digest.hexdigest(), make)
 
 
 def _from_scratch(corpus: TaggingCorpus) -> TeacherSource:
@@ -105,6 +108,7 @@ def _from_scratch(corpus: TaggingCorpus) -> TeacherSource:
     return TeacherSource(
         encoder,
         config.num_layers,
+        config.embedding_dim,
         f"{config.to_dict()} {encoder.fingerprint}",
         lambda: Teacher(config, num_classes=_num_classes(corpus.labels), dropout=dropout),
     )

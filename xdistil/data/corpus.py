@@ -3,8 +3,9 @@
 import dataclasses
 import hashlib
 import random
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.examples import TaggedSentence
@@ -126,18 +127,19 @@ def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) 
         if not paths[split]:
             raise InputError(f"No {split} text: give --{split}_file, or --data_dir.")
     transfer_files = expand_files(files.transfer) if files.transfer else []
-    report = ReadReport()
-    given = Labels.from_file(files.labels) if files.labels else None
-    read = {
-        split: _reader(paths[split], given, report if split == "train" else None) for split in paths
-    }
+    reports = {split: ReadReport() for split in paths}
+    given = _read_labels(files.labels) if files.labels else None
+    read = {split: _reader(paths[split], given, reports[split]) for split in paths}
     sizes, tags = _survey(read["train"]())
     labels = given or Labels.from_tags(tags)
+    for split in ("dev", "test"):
+        _survey(_reader(paths[split], labels, reports[split])())
     read = {split: _reader(paths[split], labels, None) for split in paths}
     chosen = _draw(sizes, limits.labeled_per_language, limits.seed, "labeled")
-    transfer = _transfer(read["train"], chosen, transfer_files, limits.transfer_sentences)
     left = sum(sizes.values()) - sum(len(indices) for indices in chosen.values())
     size = left + sum(_count_sentences(path) for path in transfer_files)
+    taken = _draw(Counter(all=size), limits.transfer_sentences, limits.seed, "transfer")["all"]
+    transfer = _transfer(read["train"], chosen, transfer_files, taken)
     inputs = {
         path: sha256_of_file(path)
         for path in [*(p for split in paths.values() for p, _ in split), *transfer_files]
@@ -148,10 +150,10 @@ def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) 
         dev=_sample(read["dev"], limits.dev_per_language, limits.seed, "dev"),
         test=_sample(read["test"], limits.test_per_language, limits.seed, "test"),
         transfer=transfer,
-        transfer_size=min(size, limits.transfer_sentences or size),
-        fingerprint=_fingerprint(inputs, labels, limits, files.languages),
+        transfer_size=len(taken),
+        fingerprint=_fingerprint(paths, transfer_files, inputs, labels, limits),
         inputs=inputs,
-        warnings=report.warnings(),
+        warnings=[line for report in reports.values() for line in report.warnings()],
     )
 
 
@@ -175,18 +177,20 @@ def _survey(sentences: Iterable[TaggedSentence]) -> tuple[Counter[str], set[str]
     return sizes, tags
 
 
-def _draw(sizes: Counter[str], limit: int, seed: int, purpose: str) -> dict[str, set[int]]:
+def _draw(sizes: Counter[str], limit: int, seed: int, purpose: str) -> dict[str, Collection[int]]:
     """Which sentences of each language are taken: their indices within the language."""
-    chosen = {}
+    chosen: dict[str, Collection[int]] = {}
     for language, size in sizes.items():
-        indices: Iterable[int] = range(size)
+        chosen[language] = range(size)
         if 0 < limit < size:
-            indices = random.Random(f"{seed} {purpose} {language}").sample(range(size), limit)
-        chosen[language] = set(indices)
+            draw = random.Random(f"{seed} {purpose} {language}")
+            chosen[language] = set(draw.sample(range(size), limit))
     return chosen
 
 
-def _marked(read: Read, chosen: dict[str, set[int]]) -> Iterator[tuple[TaggedSentence, bool]]:
+def _marked(
+    read: Read, chosen: dict[str, Collection[int]]
+) -> Iterator[tuple[TaggedSentence, bool]]:
     seen: Counter[str] = Counter()
     for sentence in read():
         index = seen[sentence.language]
@@ -194,7 +198,7 @@ def _marked(read: Read, chosen: dict[str, set[int]]) -> Iterator[tuple[TaggedSen
         yield sentence, index in chosen[sentence.language]
 
 
-def _take(read: Read, chosen: dict[str, set[int]]) -> list[TaggedSentence]:
+def _take(read: Read, chosen: dict[str, Collection[int]]) -> list[TaggedSentence]:
     return [sentence for sentence, taken in _marked(read, chosen) if taken]
 
 
@@ -206,22 +210,22 @@ def _sample(read: Read, limit: int, seed: int, purpose: str) -> list[TaggedSente
 
 
 def _transfer(
-    read_train: Read, chosen: dict[str, set[int]], files: Sequence[str], limit: int
+    read_train: Read,
+    chosen: dict[str, Collection[int]],
+    files: Sequence[str],
+    taken: Collection[int],
 ) -> Read:
-    def read() -> Iterator[TaggedSentence]:
-        for sentence, taken in _marked(read_train, chosen):
-            if not taken:
+    def everything() -> Iterator[TaggedSentence]:
+        for sentence, labeled in _marked(read_train, chosen):
+            if not labeled:
                 yield TaggedSentence(sentence.words, None, sentence.language)
         if files:
             yield from read_text(files)
 
-    def limited() -> Iterator[TaggedSentence]:
-        for number, sentence in enumerate(read()):
-            if limit and number >= limit:
-                return
-            yield sentence
+    def read() -> Iterator[TaggedSentence]:
+        return (sentence for number, sentence in enumerate(everything()) if number in taken)
 
-    return limited
+    return read
 
 
 def _count_sentences(path: str) -> int:
@@ -229,8 +233,28 @@ def _count_sentences(path: str) -> int:
 
 
 def _fingerprint(
-    inputs: dict[str, str], labels: Labels, limits: CorpusLimits, languages: Sequence[str]
+    paths: Mapping[str, Sequence[tuple[str, str | None]]],
+    transfer: Sequence[str],
+    inputs: Mapping[str, str],
+    labels: Labels,
+    limits: CorpusLimits,
 ) -> str:
     # Paths do not count: the same text in another place is the same text.
-    parts = [*inputs.values(), *labels.names, repr(limits), *languages]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    parts = [
+        f"{split} {language} {inputs[path]}"
+        for split, files in paths.items()
+        for path, language in files
+    ]
+    parts += [f"transfer {inputs[path]}" for path in transfer]
+    return hashlib.sha256("\n".join([*parts, *labels.names, repr(limits)]).encode()).hexdigest()
+
+
+def _read_labels(path: str) -> Labels:
+    labels = Labels.from_file(path)
+    wrong = [name for name in labels if not re.fullmatch(r"O|[BI]-\S+", name)]
+    if wrong:
+        raise InputError(
+            f"{path}: {wrong[0]!r} is no BIO label: expected O, B-TYPE or I-TYPE, one a line; "
+            "classes for pieces ([CLS], X) are added by --scheme=pieces."
+        )
+    return labels

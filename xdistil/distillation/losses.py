@@ -1,9 +1,10 @@
 """The losses of distillation: one object per objective, a value and a weight per position.
 
-Every loss here is a `keras.distillation.DistillationLoss`, so it also works inside
-`keras.distillation.Distiller`. What it adds is `values` and `position_weights`: `xdistil.Distiller`
-multiplies the two, sums over all replicas and divides once by the global sum of weights, so that a
-loss is the same number at any padding, batch size and split over devices.
+Every loss here is a `keras.distillation.DistillationLoss`. What it adds is `values` and
+`position_weights`: `xdistil.Distiller` multiplies the two, sums over all replicas and divides once
+by the global sum of weights, so that a loss is the same number at any padding, batch size and split
+over devices. (`keras.distillation.Distiller` hands its losses neither features nor labels: inside
+it the losses on teacher outputs count padding too, and `LabelCrossEntropy` has nothing to read.)
 """
 
 from collections.abc import Mapping, Sequence

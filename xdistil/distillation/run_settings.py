@@ -44,6 +44,7 @@ class TeacherSettings:
         learning_rate: Peak of the linear schedule.
         batch_size: Sentences a step.
         warmup_fraction: Share of the steps spent warming up.
+        dropout: Dropout of all its layers; `None`: what its configuration says.
         source: Fingerprint of the checkpoint that it starts from.
 
     Reference:
@@ -54,6 +55,7 @@ class TeacherSettings:
     learning_rate: float = 2e-5
     batch_size: int = 32
     warmup_fraction: float = 0.1
+    dropout: float | None = None
     source: str = ""
 
     def stage(self) -> Stage:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from xdistil.data.atomic_files import write_json
+from xdistil.data.atomic_files import make_folder, write_json
 from xdistil.data.batching import bucket_lengths
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import EncodedExample
@@ -121,6 +121,7 @@ class DistillationRun:
             self.data.labels.names,
             self.data.fingerprint,
             self.task.encoder.fingerprint,
+            keras.config.dtype_policy().name,
         )
 
     def _teacher(self) -> TrainedModel:
@@ -128,6 +129,12 @@ class DistillationRun:
         if self.reuse:
             link_finished_teacher(self.reuse, self.directory, key)
         if (folder / "config.json").exists():
+            held = read_json(folder / "key.json")
+            if not held or held["key"] != key:
+                raise InputError(
+                    f"{folder}: holds a teacher made from another checkpoint, text or labels; give "
+                    "another output directory, or --overwrite."
+                )
             return TrainedModel.load(folder)
         with self._clock("teacher"):
             keras.utils.set_random_seed(derive_seed(self.settings.seed, 0, "teacher"))
@@ -136,8 +143,9 @@ class DistillationRun:
             record: dict[str, Any] = {}
             if self.settings.teacher.epochs:
                 record = self._fine_tune(trained)
+            # Before the model, whose config.json comes last and says that the folder is whole.
+            write_json(make_folder(folder) / "key.json", {"key": key, **record})
             trained.save(folder, facts={"Fine-tuned": f"{record.get('epochs', 0)} epochs"})
-            write_json(folder / "key.json", {"key": key, **record})
         return trained
 
     def _fine_tune(self, trained: TrainedModel) -> dict[str, Any]:
@@ -229,11 +237,6 @@ class DistillationRun:
                 jit_compile=self.settings.teacher_jit_compile,
                 on_progress=progress.reach,
             )
-        if not store.examples:
-            raise InputError(
-                f"The {name} text holds no sentence; give --transfer_file, or fewer labeled "
-                "sentences (--labeled_per_language) so that the others become transfer text."
-            )
         return store
 
     def _examples_of(self, name: str) -> Iterable[EncodedExample]:
@@ -252,6 +255,13 @@ class DistillationRun:
             return float(sum(epochs))
         runs = [TeacherRuns.read(store.folder) for store in stores.values()]
         examples = sum(run.examples for run in runs)
+        if examples:
+            logger.info(
+                "teacher: ran on %d sentences for %d; %d values beyond float16",
+                sum(run.examples_run for run in runs),
+                examples,
+                sum(run.clipped for run in runs),
+            )
         return sum(run.examples_kept for run in runs) / examples if examples else 0.0
 
     # The student
@@ -300,7 +310,7 @@ class DistillationRun:
                 counts, special_ids=encoder.special_ids, unk_id=encoder.unk_id, min_count=minimum
             )
             kept = vocabulary.kept_ids.tolist()
-            path.parent.mkdir(exist_ok=True)
+            make_folder(path.parent)
             write_json(path, kept)
         return np.asarray(kept, np.int32)
 

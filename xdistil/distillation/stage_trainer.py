@@ -61,7 +61,6 @@ class StageSettings:
         seed: Decides data order and dropout, together with the stage's number and the epoch.
         jit_compile: Compiles forward pass and gradients by XLA.
         checkpoint_seconds: Time between checkpoints within an epoch; each epoch ends in one.
-        steps_per_execution: Steps that run between two looks of Python.
     """
 
     seed: int = 0
@@ -211,15 +210,18 @@ class StageTrainer:
         if position.step == 0:
             self._seed_dropout(position.epoch)
         watch = _StepWatch(self, distiller, position, metric_values, progress)
-        history = distiller.fit(
-            self._batches(self.data.train, True, position.epoch, position.step),
-            epochs=1,
-            shuffle=False,
-            verbose=0,
-            callbacks=[watch],
-        )
+        # Stopped after the last step, before dev was scored: then no step is left to take, and the
+        # metrics hold what the checkpoint brought.
+        if position.step < self.steps:
+            distiller.fit(
+                self._batches(self.data.train, True, position.epoch, position.step),
+                epochs=1,
+                shuffle=False,
+                verbose=0,
+                callbacks=[watch],
+            )
         watch.stop_clock()
-        logs = {name: float(values[-1]) for name, values in history.history.items()}
+        logs = {name: float(v) for name, v in distiller.get_metrics_result().items()}
         logs |= self._dev_scores(distiller)
         position.epoch += 1
         position.step = 0
@@ -307,6 +309,9 @@ class StageTrainer:
             variable.assign(np.array([seed, 0], dtype=np.uint32).astype(variable.dtype))
 
     def _save(self, distiller: Distiller, position: _Position) -> None:
+        # A step may have left NaN that only the next loss would show: such a state is not kept.
+        if not all(np.isfinite(v.numpy()).all() for v in self.model.trainable_variables):
+            return
         metadata = {"position": json.dumps(dataclasses.asdict(position))}
         save_state(self.directory.checkpoint, self._state(distiller), metadata)
 
@@ -352,10 +357,12 @@ class _StepWatch(keras.callbacks.Callback):
         self.position.steps_done += 1
         loss = float((logs or {}).get("loss", 0.0))
         if not np.isfinite(loss):
+            checkpoint = self.trainer.directory.checkpoint
+            held = f"the last checkpoint is {checkpoint}; " if checkpoint.exists() else ""
             raise InputError(
                 f"stage {self.trainer.stage.name}: the loss is {loss} at epoch "
-                f"{self.position.epoch + 1}, step {self.position.step}; the last good checkpoint "
-                f"is {self.trainer.directory.checkpoint}; lower --learning_rate"
+                f"{self.position.epoch + 1}, step {self.position.step}; {held}lower the learning "
+                "rate and give another output directory"
             )
         self.progress.advance(1, loss)
         if time.monotonic() - self.saved > self.trainer.settings.checkpoint_seconds:

@@ -11,17 +11,10 @@ import keras
 import numpy as np
 import safetensors
 
-from xdistil.data import atomic_files
+from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
 
 _CHECKSUM = "sha256"
-_DTYPES = {
-    "bool": "BOOL",
-    "bfloat16": "BF16",
-    **{f"float{bits}": f"F{bits}" for bits in (16, 32, 64)},
-    **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
-    **{f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)},
-}
 
 
 def collect_variables(
@@ -67,17 +60,12 @@ def save_state(
     Raises:
         StorageError: The disk is full, or the folder cannot be written; the old file is intact.
     """
-    # Widest first: what follows in the file stays aligned whatever comes before it.
     arrays = {name: _array_of(variable) for name, variable in variables.items()}
-    arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
     metadata = dict(metadata or {})
     if _CHECKSUM in metadata:
         raise ValueError("the metadata key `sha256` holds the checksum; use another one")
     metadata[_CHECKSUM] = _checksum(arrays, metadata)
-    with atomic_files.replacing(path) as partial, open(partial, "wb") as file:
-        file.write(_header(arrays, metadata))
-        for array in arrays.values():
-            file.write(array.reshape(-1).view(np.uint8).data)
+    write_tensors(path, arrays, metadata)
 
 
 def load_state(path: str | os.PathLike, variables: Mapping[str, keras.Variable]) -> dict[str, str]:
@@ -132,27 +120,8 @@ def _stable_name(variable: keras.Variable) -> str:
 
 
 def _array_of(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value), order="C")
-
-
-def _header(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """What a safetensors file begins with: sizes, names, and where each array lies.
-
-    Written here since the library's own `save_file` leaves a hidden file of random name behind when
-    it is killed, and its `save` needs the memory for all arrays twice.
-    """
-    entries: dict[str, dict] = {"__metadata__": dict(metadata)}
-    offset = 0
-    for name, array in arrays.items():
-        entries[name] = {
-            "dtype": _DTYPES[array.dtype.name],
-            "shape": array.shape,
-            "data_offsets": (offset, offset + array.nbytes),
-        }
-        offset += array.nbytes
-    header = json.dumps(entries).encode()
-    header += b" " * (-len(header) % 8)  # Arrays begin at a multiple of 8 bytes.
-    return len(header).to_bytes(8, "little") + header
+    # `numpy` of the variable itself: `convert_to_numpy` fails on a metric's under a strategy.
+    return np.asarray(variable.numpy(), order="C")
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

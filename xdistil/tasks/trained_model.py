@@ -11,11 +11,12 @@ import safetensors
 import safetensors.numpy
 
 import xdistil.models
-from xdistil.data.atomic_files import make_folder, replacing, write_bytes, write_json
+from xdistil.data.atomic_files import make_folder, write_bytes, write_json
 from xdistil.data.batching import bucket_lengths
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
+from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
 from xdistil.models.inference import BatchedInference
 from xdistil.tasks.tagging import Tagging
@@ -90,8 +91,7 @@ class TrainedModel:
         kept = config.pop(_KEPT, None)
         if kept is not None:
             tensors[_KEPT] = np.asarray(kept, np.int32)
-        with replacing(folder / WEIGHTS_FILE) as partial:
-            safetensors.numpy.save_file(tensors, partial)
+        write_tensors(folder / WEIGHTS_FILE, tensors)
         self.task.encoder.save(folder)
         write_bytes(folder / LABELS_FILE, "".join(f"{n}\n" for n in self.task.labels).encode())
         class_name = type(self.model).__name__
