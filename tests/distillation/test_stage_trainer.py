@@ -175,6 +175,12 @@ def test_a_loss_that_turns_nan_stops_with_stage_epoch_and_step(data, tmp_path):
         trainer(tmp_path, data, stage(optimizer=optimizer)).run()
 
 
+def test_a_folder_of_another_stage_is_refused(data, tmp_path):
+    trainer(tmp_path, data, stage(epochs=1)).run()
+    with pytest.raises(InputError, match="epochs"):
+        trainer(tmp_path, data, stage(epochs=2)).run()
+
+
 def test_events_hold_the_scalars_of_every_epoch(data, tmp_path):
     trainer(tmp_path / "stage", data, events=tmp_path / "events").run()
     found = {}

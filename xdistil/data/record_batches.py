@@ -68,7 +68,7 @@ def read_batches(
 
     def batches() -> Iterator[tuple[dict, dict]]:
         random = np.random.default_rng([seed, epoch]) if shuffle else None
-        plan = _plan(shards, lengths, batch_size, random, shuffle_window)
+        plan = _plan(shards, lengths, batch_size, random, shuffle_window, specs)
         for number, (length, rows) in enumerate(plan):
             if number >= first_batch:
                 yield _batch(rows, length, batch_size, specs)
@@ -114,8 +114,20 @@ class _Shard:
             self.offsets[name] = (np.cumsum(sizes + 16) - sizes - 4).tolist()
         return self.offsets[name]
 
+    def alone(self, example: int, specs: Mapping[str, ArraySpec]) -> "_Shard":
+        """One example as a shard of its own, which keeps none of the others in memory."""
+        length = self.lengths[example]
+        return _Shard(
+            self.folder,
+            self.index,
+            self.tokens_of(example).tobytes(),
+            np.zeros(1, np.int64),
+            np.array([length]),
+            {name: [self.offsets_of(name, spec)[example]] for name, spec in specs.items()},
+        )
 
-def _plan(shards, lengths, batch_size, random, window) -> Iterator[tuple[int, list]]:
+
+def _plan(shards, lengths, batch_size, random, window, specs) -> Iterator[tuple[int, list]]:
     """Yields (length, [(shard, example), ...]) for each batch, in order."""
     waiting: list[list] = [[] for _ in lengths]
     for group in _groups(shards, random, window):
@@ -131,6 +143,8 @@ def _plan(shards, lengths, batch_size, random, window) -> Iterator[tuple[int, li
             if len(rows) == batch_size:
                 yield int(lengths[buckets[i]]), rows
                 waiting[buckets[i]] = []
+        # A rare length may wait through the whole epoch: it must not hold on to its shard.
+        waiting = [[(shard.alone(i, specs), 0) for shard, i in rows] for rows in waiting]
     for length, rows in zip(lengths, waiting, strict=True):
         if rows:
             yield int(length), rows
@@ -171,18 +185,16 @@ def _fill(filled: dict[str, np.ndarray], rows, specs: Mapping[str, ArraySpec]) -
     for row, (shard, _) in enumerate(rows):
         by_shard.setdefault((shard.folder, shard.index), []).append(row)
     for (folder, index), members in by_shard.items():
-        shard = rows[members[0]][0]
         for name, spec in specs.items():
             path = folder / file_name(index, name)
-            offsets = shard.offsets_of(name, spec)
             # Unbuffered, into the batch itself: the only copy is that out of the page cache.
             with open(path, "rb", buffering=0) as file:
                 for row in members:
-                    example = rows[row][1]
+                    shard, example = rows[row]
                     out = filled[name][row]
                     if spec.per_position:
                         out = out[: shard.lengths[example]]
-                    file.seek(offsets[example], os.SEEK_SET)
+                    file.seek(shard.offsets_of(name, spec)[example], os.SEEK_SET)
                     if file.readinto(out) != out.nbytes:
                         raise InputError(f"{path}: is cut; run the command that writes it again")
 

@@ -8,6 +8,7 @@ from xdistil.data.examples import TaggedSentence
 from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.run_settings import DistillationData, RunResult
 from xdistil.distillation.runner import DistillationRun
+from xdistil.errors import InputError
 from xdistil.metrics.spans import span_scores
 from xdistil.tasks import TrainedModel
 
@@ -25,12 +26,23 @@ def distil_per_language(job: DistillationRun) -> RunResult:
         The result: `per_language` holds the students, `student` the first of them, `student_test`
         the scores of each student on its own language.
 
+    Raises:
+        InputError: Train, dev and test (where there is one) have not the same languages.
+
     Reference:
         XtremeDistil, arXiv:2004.05686, Table 3, D0.
     """
+    languages = {sentence.language for sentence in job.data.train}
+    for split in ("dev", "test"):
+        found = {sentence.language for sentence in getattr(job.data, split)}
+        if found != languages and (found or split == "dev"):
+            raise InputError(
+                f"D0 trains a student for each language of train ({', '.join(sorted(languages))}); "
+                f"{split} has {', '.join(sorted(found)) or 'none'}: give the same languages."
+            )
     teacher, teacher_test = job.prepare_teacher()
     results = {}
-    for language in sorted({sentence.language for sentence in job.data.train}):
+    for language in sorted(languages):
         path = job.directory.path / "languages" / language
         config = {**job.directory.config["settings"], "language": language}
         with RunDirectory.open(path, config, inputs=job.directory.config["inputs"]) as directory:

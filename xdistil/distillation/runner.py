@@ -21,7 +21,8 @@ from xdistil.distillation.progress import Progress
 from xdistil.distillation.reuse import link_finished_targets, link_finished_teacher
 from xdistil.distillation.run_directory import RunDirectory, read_json
 from xdistil.distillation.run_settings import DistillationData, RunResult, RunSettings
-from xdistil.distillation.stage_trainer import StageData, StageTrainer, derive_seed
+from xdistil.distillation.seeds import derive_seed
+from xdistil.distillation.stage_trainer import StageData, StageTrainer
 from xdistil.distillation.stages import needed_teacher_outputs
 from xdistil.distillation.targets import TeacherRuns, compute_targets, fingerprint, targets_key
 from xdistil.errors import InputError
@@ -88,6 +89,7 @@ class DistillationRun:
         """
         teacher, teacher_test = self.prepare_teacher()
         stores = self._stores(teacher)
+        self._warn_of_truncation()
         student = self._student(teacher, stores)
         stages = self._distil(student, teacher, stores)
         with self._clock("distillation"):
@@ -106,7 +108,6 @@ class DistillationRun:
             self._train = list(self.task.encode(self.data.train))
             self._dev = list(self.task.encode(self.data.dev))
             self._test = list(self.task.encode(self.data.test))
-        self._warn_of_truncation()
         if self.given_teacher is not None:
             return self.given_teacher, None
         teacher = self._teacher()
@@ -374,7 +375,8 @@ class DistillationRun:
         encoder = self.task.encoder
         if encoder.truncated_sentences:
             logger.warning(
-                "%d labeled sentences are longer than %d word pieces; %d of their words count as O",
+                "%d sentences are longer than %d word pieces; %d of their words were not read, and "
+                "count as O where they are scored",
                 encoder.truncated_sentences,
                 encoder.seq_len,
                 encoder.truncated_words,

@@ -1,7 +1,6 @@
 """Trains one stage, so that a kill at any moment costs minutes and changes no bit of the result."""
 
 import dataclasses
-import hashlib
 import json
 import logging
 import time
@@ -13,12 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from xdistil.data.atomic_files import write_json
 from xdistil.data.batching import count_batches
 from xdistil.data.record_batches import read_batches
 from xdistil.data.records import RecordStore
 from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.progress import Progress
-from xdistil.distillation.run_directory import StageDirectory
+from xdistil.distillation.run_directory import StageDirectory, read_json
+from xdistil.distillation.seeds import derive_seed, seed_dropout
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.state import collect_variables, load_state, save_state
 from xdistil.errors import InputError
@@ -133,6 +134,7 @@ class StageTrainer:
             The stage's entry in report.json: `name`, `losses`, `dev_metric`, `epochs`, `steps`,
             `seconds`, `examples_per_second`. The model holds the weights of the best epoch on dev.
         """
+        self._check_plan()
         record = self.directory.done_record()
         if record is not None:
             load_state(self.directory.final, self.weights)
@@ -145,6 +147,19 @@ class StageTrainer:
                 self._train_epoch(distiller, position, metric_values, progress)
                 metric_values = None
         return self._finish(position)
+
+    def _check_plan(self) -> None:
+        path = self.directory.path / "stage.json"
+        plan = json.loads(json.dumps(self.stage.to_config()))
+        held = read_json(path)
+        if held is None:
+            write_json(path, plan)
+        elif held != plan:
+            names = ", ".join(name for name in plan if plan[name] != held.get(name))
+            raise InputError(
+                f"{self.directory.path}: holds a stage of other settings ({names}); give another "
+                "run directory"
+            )
 
     def _freeze(self) -> None:
         groups = self.model.layer_groups
@@ -208,7 +223,7 @@ class StageTrainer:
         progress: Progress,
     ) -> None:
         if position.step == 0:
-            self._seed_dropout(position.epoch)
+            seed_dropout(self.model, self.settings.seed, self.number, position.epoch)
         watch = _StepWatch(self, distiller, position, metric_values, progress)
         # Stopped after the last step, before dev was scored: then no step is left to take, and the
         # metrics hold what the checkpoint brought.
@@ -288,7 +303,7 @@ class StageTrainer:
             stores,
             lengths=self.data.lengths,
             batch_size=self.stage.batch_size,
-            arrays=() if self.teacher is not None else needed_arrays(self.stage),
+            arrays=() if self.teacher is not None else self.stage.arrays,
             shuffle=shuffle,
             seed=derive_seed(self.settings.seed, self.number, "order"),
             epoch=epoch,
@@ -301,12 +316,6 @@ class StageTrainer:
             tf.data.experimental.AutoShardPolicy.DATA
         )
         return batches.with_options(options)
-
-    def _seed_dropout(self, epoch: int) -> None:
-        # Dropout depends on (seed, stage, epoch) alone, however the process got here.
-        for number, variable in enumerate(_seed_variables(self.model)):
-            seed = derive_seed(self.settings.seed, self.number, f"dropout {epoch} {number}")
-            variable.assign(np.array([seed, 0], dtype=np.uint32).astype(variable.dtype))
 
     def _save(self, distiller: Distiller, position: _Position) -> None:
         # A step may have left NaN that only the next loss would show: such a state is not kept.
@@ -374,21 +383,3 @@ class _StepWatch(keras.callbacks.Callback):
         now = time.monotonic()
         self.position.seconds += now - self.clock
         self.clock = now
-
-
-def needed_arrays(stage: Stage) -> list[str]:
-    """Names of the arrays in the records that the stage's losses read."""
-    names = [f"hidden_states_{loss.layer}" for loss in stage.terms if hasattr(loss, "layer")]
-    if any(loss.needs_teacher == "logits" for loss in stage.terms):
-        names.append("logits")
-    return sorted(set(names))
-
-
-def derive_seed(seed: int, number: int, purpose: str) -> int:
-    """A seed of 31 bits that differs between stages and purposes."""
-    digest = hashlib.sha256(f"{seed} {number} {purpose}".encode()).digest()
-    return int.from_bytes(digest[:4], "little") & 0x7FFFFFFF
-
-
-def _seed_variables(model: keras.Model) -> list[keras.Variable]:
-    return [v for v in model.variables if "seed_generator" in v.path]

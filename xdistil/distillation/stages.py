@@ -146,6 +146,14 @@ class Stage:
     def needs_teacher(self) -> bool:
         return any(loss.needs_teacher for loss in self.terms)
 
+    @property
+    def arrays(self) -> list[str]:
+        """Names of the teacher's outputs in the records that the losses read."""
+        names = [f"hidden_states_{layer}" for layer in teacher_layers(self.terms)]
+        if any(loss.needs_teacher == "logits" for loss in self.terms):
+            names.append("logits")
+        return names
+
     def with_settings(self, **changes: Any) -> "Stage":
         """The same stage with other settings."""
         return replace(self, **changes)
