@@ -122,7 +122,7 @@ def test_a_finished_stage_is_taken_over_without_training(data, tmp_path, monkeyp
 
 
 def test_the_best_epoch_on_dev_is_kept_and_patience_ends_the_stage(data, tmp_path):
-    scores = iter([0.1, 0.9, 0.5, 0.4, 0.3, 0.9, 0.9])
+    scores = iter([0.2, 0.1, 0.9, 0.5, 0.4, 0.3, 0.9, 0.9])
     record = trainer(
         tmp_path,
         data,
@@ -130,6 +130,17 @@ def test_the_best_epoch_on_dev_is_kept_and_patience_ends_the_stage(data, tmp_pat
         score=lambda: next(scores),
     ).run()
     assert (record["epochs"], record["best_epoch"]) == (4, 2)
+
+
+def test_a_stage_that_only_harms_hands_on_what_it_was_given(data, tmp_path):
+    scores = iter([0.8, 0.1, 0.2, 0.3, 0.8])
+    made = trainer(tmp_path, data, stage(monitor="metric"), score=lambda: next(scores))
+    before = made.model.get_weights()
+    assert made.run()["best_epoch"] == 0
+    trainable = made.model.trainable_variables
+    after = dict(zip([w.path for w in made.model.weights], made.model.get_weights(), strict=True))
+    given = dict(zip([w.path for w in made.model.weights], before, strict=True))
+    assert all(np.array_equal(given[w.path], after[w.path]) for w in trainable)
 
 
 def test_each_stage_has_an_order_and_a_dropout_of_its_own(data, tmp_path):

@@ -190,7 +190,7 @@ class StageTrainer:
     def _resume(self, distiller: Distiller) -> tuple[_Position, list[np.ndarray] | None]:
         if not self.directory.checkpoint.exists():
             self._reset_groups()
-            return _Position(), None
+            return self._beginning(), None
         metadata = load_state(self.directory.checkpoint, self._state(distiller))
         position = _Position(**json.loads(metadata["position"]))
         logger.info(
@@ -199,6 +199,14 @@ class StageTrainer:
         # `fit` resets metrics when it begins; the running means of a broken epoch come back after.
         values = [v.numpy() for metric in distiller.metrics for v in metric.variables]
         return position, values if position.step else None
+
+    def _beginning(self) -> _Position:
+        # What the stage was given is a candidate as well: a stage never lowers the metric on dev.
+        # (A loss of the stage's own says nothing of what it was given.)
+        if self.stage.monitor == "loss" or self.stage.reset:
+            return _Position()
+        save_state(self.directory.best, self.weights)
+        return _Position(best_score=float(self.score()))
 
     def _reset_groups(self) -> None:
         if not self.stage.reset:
@@ -277,7 +285,7 @@ class StageTrainer:
         if self.directory.best.exists():
             load_state(self.directory.best, self.weights)
         save_state(self.directory.final, self.weights)
-        best = position.history[position.best_epoch] if position.history else {}
+        best = position.history[position.best_epoch] if position.best_epoch >= 0 else {}
         names = [loss.name for loss in self.stage.terms]
         record = {
             "name": self.stage.name,
