@@ -251,3 +251,9 @@ def test_some_sentences_have_no_entity_and_all_kinds_occur(language, sample_corp
         tags = {tag for sentence in sentences for tag in sentence.tags}
         assert tags == {"O", *(b + kind for b in ("B-", "I-") for kind in ("PER", "LOC", "ORG"))}
         assert any(set(sentence.tags) == {"O"} for sentence in sentences)
+
+
+def test_no_place_for_a_measured_number_is_left_open(repository):
+    texts = ("README.md", "docs/*.md", "configs/*.md", "configs/*.cfg")
+    for path in (path for pattern in texts for path in repository.glob(pattern)):
+        assert "MEASURED-" not in path.read_text("utf-8"), path
