@@ -84,13 +84,15 @@ class Distiller(keras.Model):
         Args:
             optimizer: Keras optimizer or its name. Its state is made for the student's variables
                 that are trainable now; compile again after freezing or unfreezing layers.
-            jit_compile: Compiles forward pass and gradients by XLA, once per shape of batch. Works
-                under `tf.distribute` as well: the update itself stays outside.
+            jit_compile: Compiles forward pass and gradients by XLA, once per shape of batch; the
+                update itself stays outside. Under a strategy of several replicas always so.
             **kwargs: Further arguments of `keras.Model.compile`, such as `steps_per_execution`.
         """
         super().compile(optimizer=optimizer, loss=None, jit_compile=False, **kwargs)
         self._gradient_function = self._losses_and_gradients
-        if jit_compile:
+        # Several replicas always go through XLA: traced into one graph without it, two CPU replicas
+        # took steps that differed from run to run once a replica's share held empty rows alone.
+        if jit_compile or self.distribute_strategy.num_replicas_in_sync > 1:
             self._gradient_function = tf.function(
                 self._losses_and_gradients, jit_compile=True, autograph=False
             )

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from xdistil.data.examples import EncodedExample
+from xdistil.errors import InputError
 
 #: Positions a batch, padding included. Large enough to keep two cores busy, small enough for the
 #: cache: sentences a batch follow from it and the bucket's length.
@@ -92,8 +93,8 @@ class BatchedInference:
         if not len(sizes):
             return
         if sizes.max() > self.lengths[-1]:
-            raise ValueError(
-                f"An example has {sizes.max()} pieces; the longest bucket holds {self.lengths[-1]}."
+            raise InputError(
+                f"an example has {sizes.max()} pieces; the longest bucket has {self.lengths[-1]}"
             )
         buckets = np.searchsorted(self.lengths, sizes)
         for bucket in np.unique(buckets):
