@@ -302,9 +302,7 @@ class DistillationRun:
         kept = read_json(path)
         if kept is None:
             encoder = self.task.encoder
-            counts = np.zeros(encoder.vocabulary_size, np.int64)
-            for example in self._train:
-                np.add.at(counts, example.token_ids, 1)
+            counts = PrunedVocabulary.count(self._train, encoder.vocabulary_size)
             for token_ids in self._transfer_ids(stores):
                 np.add.at(counts, token_ids, 1)
             vocabulary = PrunedVocabulary.from_counts(
