@@ -16,11 +16,14 @@ from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
 LIMIT = 1.15
+# Wide enough that the large text's teacher outputs, held in memory, would be past the limit by far:
+# 300,000 sentences of about 13 positions x 256 x 2 bytes are 2 GB.
+_WIDE = ("--teacher_hidden_dim=256", "--teacher_heads=4", "--recipe=D4.1", "--batch_size=128")
 
 
 def define_flags() -> None:
     """The subject's flags."""
-    flags.DEFINE_integer("transfer_sentences", 4000, "Sentences of the small run.", lower_bound=1)
+    flags.DEFINE_integer("transfer_sentences", 30_000, "Sentences of the small run.", lower_bound=1)
     flags.DEFINE_integer("factor", 10, "How many times more the large run has.", lower_bound=2)
     flags.DEFINE_string("run_flags", "", "Further flags of run_ner.py, in quotes.")
     flags.DEFINE_string("work_dir", None, "Folder to keep; default: one that is removed after.")
@@ -57,7 +60,7 @@ def _one_run(folder: Path, sentences: int, run_flags: list[str]) -> dict[str, An
     files = write_synthetic_corpus(folder / f"{name}-text", transfer_sentences=sentences)
     output = folder / name
     finished = run_to_the_end(
-        [*SMALL_RUN, *files, *run_flags, f"--output_dir={output}", "--overwrite"],
+        [*SMALL_RUN, *_WIDE, *files, *run_flags, f"--output_dir={output}", "--overwrite"],
         log=folder / f"{name}.log",
     )
     return {

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import tensorflow as tf
 from absl import flags
 from teacher_source import TeacherSource, open_teacher
 
+from xdistil.data.atomic_files import read_json
 from xdistil.data.corpus import TaggingCorpus
 from xdistil.distillation.losses import teacher_layers
-from xdistil.distillation.per_language import distil_per_language
+from xdistil.distillation.per_language import distil_per_language, shared_languages
 from xdistil.distillation.recipes import RecipeSettings, recipe
-from xdistil.distillation.run_directory import RunDirectory, read_json
+from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.run_settings import (
     DistillationData,
     RunResult,
@@ -113,6 +113,8 @@ def _check(corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage]) ->
             f"--embedding_dim={FLAGS.embedding_dim}: --embedding_init={FLAGS.embedding_init} gives "
             f"at most the teacher's {source.embedding_dim}; lower it, or --embedding_init=random."
         )
+    if FLAGS.recipe == "D0":
+        shared_languages(corpus)
     if not corpus.transfer_size and any(stage.data != "labeled" for stage in stages):
         raise InputError(
             f"--recipe={FLAGS.recipe} learns from transfer text, and there is none; give "
@@ -188,31 +190,29 @@ def _export(directory: RunDirectory, result: RunResult) -> None:
             directory.export / language / "saved_model": student
             for language, student in result.per_language.items()
         }
-    began = time.monotonic()
-    for folder, student in models.items():
-        if not folder.exists():
-            export_tagger(student, folder)
-    directory.add_seconds("export", time.monotonic() - began)
+    with directory.clock.running("export"):
+        for folder, student in models.items():
+            if not folder.exists():
+                export_tagger(student, folder)
 
 
 def _latency(directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]:
     rows = read_json(directory.export / "latency.json")
     if rows is None:
         logger.info("measuring teacher against student")
-        began = time.monotonic()
-        rows = [
-            speedup_row(
-                result.teacher.model,
-                result.student.model,
-                batch_size=batch_size,
-                sequence_length=min(LATENCY_LENGTH, FLAGS.seq_len),
-                max_seconds=20,
-            )[0]
-            for batch_size in LATENCY_BATCH_SIZES
-        ]
-        directory.export.mkdir(exist_ok=True)
-        directory.write_json("export/latency.json", rows)
-        directory.add_seconds("latency", time.monotonic() - began)
+        with directory.clock.running("latency"):
+            rows = [
+                speedup_row(
+                    result.teacher.model,
+                    result.student.model,
+                    batch_size=batch_size,
+                    sequence_length=min(LATENCY_LENGTH, FLAGS.seq_len),
+                    max_seconds=20,
+                )[0]
+                for batch_size in LATENCY_BATCH_SIZES
+            ]
+            directory.export.mkdir(exist_ok=True)
+            directory.write_json("export/latency.json", rows)
     return rows
 
 
@@ -228,7 +228,7 @@ def _histories(directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
 
 def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:
     latency = _latency(directory, result) if FLAGS.measure_latency else []
-    seconds = directory.seconds()
+    seconds = directory.clock.seconds()
     students = list((result.per_language or {"": result.student}).values())
     shape = f"BiLSTM ({FLAGS.embedding_dim}, {FLAGS.hidden_dim})"
     phases = ("tokenize", "teacher", "targets", "distillation")

@@ -150,10 +150,12 @@ def test_names_and_weights_are_checked():
         Distiller(tiny_student(), LOSSES, [1.0])
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_two_devices_take_the_steps_of_one(jit_compile, tmp_path):
+@pytest.mark.parametrize(
+    ("jit_compile", "clip_norm"), [(False, 0.1), (True, None)], ids=["clipped", "xla"]
+)
+def test_two_devices_take_the_steps_of_one(jit_compile, clip_norm):
     # In a process of its own: devices are split before TensorFlow starts. An uneven batch, an
-    # empty half of a batch, dropout off, frozen layers, XLA.
+    # empty half of a batch, dropout off, frozen layers, XLA, a norm below every step's.
     program = textwrap.dedent(
         f"""
         import sys
@@ -181,7 +183,8 @@ def test_two_devices_take_the_steps_of_one(jit_compile, tmp_path):
             student = tiny_student()
             student.layer_groups["embedding"][0].trainable = False
             distiller = Distiller(student, LOSSES)
-            distiller.compile(optimizer=keras.optimizers.SGD(0.1), jit_compile={jit_compile})
+            optimizer = keras.optimizers.SGD(0.1, global_clipnorm={clip_norm})
+            distiller.compile(optimizer=optimizer, jit_compile={jit_compile})
             history = distiller.fit(data, epochs=3, verbose=0).history
             scores = distiller.evaluate(data, verbose=0, return_dict=True)
             return student.get_weights(), history, scores

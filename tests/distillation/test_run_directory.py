@@ -6,9 +6,11 @@ import logging
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
+from xdistil.distillation.phase_clock import PhaseClock
 from xdistil.distillation.run_directory import RunDirectory, hash_files
 from xdistil.errors import InputError, StorageError
 
@@ -101,13 +103,13 @@ def test_overwrite_removes_what_a_run_made_and_nothing_else(tmp_path):
         run.stage(1, "logits").mark_done()
         run.student.mkdir()
         (run.student / "model.safetensors").write_text("weights")
-        run.add_seconds("teacher", 5)
+        run.clock.add("teacher", 5)
         (run.path / "notes.txt").write_text("mine")
     with RunDirectory.open(tmp_path, {"recipe": "D1"}, overwrite=True) as run:
         assert (run.path / "notes.txt").read_text() == "mine"
         assert not run.student.exists()
         assert not run.stage(1, "logits").is_done
-        assert run.seconds() == {}
+        assert run.clock.seconds() == {}
     assert json.loads((tmp_path / "config.json").read_text())["settings"] == {"recipe": "D1"}
 
 
@@ -148,11 +150,23 @@ def test_a_refused_configuration_does_not_keep_the_lock(tmp_path):
 
 def test_seconds_add_up_over_calls(tmp_path):
     with RunDirectory.open(tmp_path, CONFIG) as run:
-        run.add_seconds("teacher", 1.5)
-        run.add_seconds("targets", 2.0)
+        run.clock.add("teacher", 1.5)
+        run.clock.add("targets", 2.0)
     with RunDirectory.open(tmp_path, CONFIG) as run:
-        run.add_seconds("teacher", 1.0)
-        assert run.seconds() == {"teacher": 2.5, "targets": 2.0}
+        run.clock.add("teacher", 1.0)
+        assert run.clock.seconds() == {"teacher": 2.5, "targets": 2.0}
+
+
+def test_a_kill_loses_no_more_of_a_phase_than_one_flush(tmp_path):
+    clock = PhaseClock(tmp_path / "progress.json", flush_seconds=0.02)
+    began = time.monotonic()
+    with clock.running("teacher"):
+        while not clock.seconds():
+            time.sleep(0.01)
+        on_the_way = clock.seconds()["teacher"]
+        time.sleep(0.05)
+    took = time.monotonic() - began
+    assert 0 < on_the_way < clock.seconds()["teacher"] <= took
 
 
 def test_the_log_is_appended_to(tmp_path):

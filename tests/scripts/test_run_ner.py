@@ -156,6 +156,60 @@ def test_another_configuration_in_the_directory_is_refused_by_name(whole):
     assert "seed was 0, is 5" in message and student_bytes(folder) == before
 
 
+def test_teacher_and_targets_of_another_run_are_taken_over_only_where_they_are_the_same(
+    whole, tmp_path
+):
+    source, _ = whole
+    flags = [*TINY, f"--reuse_from={source}", f"--output_dir={tmp_path / 'run'}"]
+    done = run(*flags, "--noexport")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert student_bytes(tmp_path / "run") == student_bytes(source)
+    for name in ("teacher/model.safetensors", "teacher_targets/transfer/manifest.jsonl"):
+        assert os.path.samefile(source / name, tmp_path / "run" / name)
+    message = error_of(run(*TINY, "--seed=5", *flags[-2:], "--overwrite"))
+    assert "its teacher was made from other text or settings" in message
+    message = error_of(run(*TINY, f"--reuse_from={tmp_path}", f"--output_dir={tmp_path / 'new'}"))
+    assert "names no run with a finished teacher" in message
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--recipe=D1", "--strategy=mirrored", "--logical_devices=2"],
+        ["--recipe=D2", "--teacher_targets=online"],
+        ["--recipe=D3.2", "--precision=mixed_bfloat16", "--scheme=pieces"],
+    ],
+    ids=["two devices", "online", "bfloat16 and pieces"],
+)
+def test_other_ways_to_train_end_in_a_report(flags, tmp_path):
+    done = run(*TINY, *flags, "--epochs=1", "--noexport", f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    per_language = report["student"]["test"]["per_language"]
+    assert report["teacher_passes"] == 1 and set(per_language) == {"en", "ru"}
+    assert len(report["stages"]) == (5 if "--recipe=D3.2" in flags else 1)
+
+
+def test_d0_trains_and_exports_a_student_a_language(tmp_path):
+    folder = tmp_path / "run"
+    done = run(*TINY, "--recipe=D0", "--epochs=1", f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    assert [stage["name"] for stage in report["stages"]] == ["en/labels", "ru/labels"]
+    english, russian = (student_bytes(folder / "languages" / language) for language in ("en", "ru"))
+    assert english != russian
+    for language in ("en", "ru"):
+        assert (folder / "export" / language / "saved_model" / "saved_model.pb").exists()
+
+
+def test_d0_wants_the_same_languages_everywhere(good):
+    train = [f"--train_file={SAMPLE / language / 'train.tsv.gz'}" for language in ("en", "ru")]
+    dev = f"--dev_file={SAMPLE / 'en' / 'dev.tsv.gz'}"
+    output = f"--output_dir={good['output_dir']}"
+    message = error_of(run(*train, dev, output, "--teacher=scratch", "--recipe=D0"))
+    assert "(en, ru); dev has en" in message and not good["output_dir"].exists()
+
+
 def test_a_run_killed_twice_ends_in_the_student_of_an_undisturbed_run(whole, tmp_path):
     reference, _ = whole
     folder = tmp_path / "run"

@@ -90,6 +90,23 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_bytes(path, (text + "\n").encode("utf-8"))
 
 
+def read_json(path: str | os.PathLike) -> Any:
+    """The value in a JSON file of the run, or None where there is no file.
+
+    Raises:
+        InputError: The file is not JSON; it was changed by something else.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: cannot be read as JSON: {reason}; remove it or its run"
+        ) from error
+
+
 def make_folder(path: str | os.PathLike) -> pathlib.Path:
     """Makes `path` with its parents where it is not there yet.
 

@@ -72,6 +72,7 @@ class Distiller(keras.Model):
         self.distillation_loss_weights = weights
         self.term_metrics = [keras.metrics.Mean(name=name) for name in names]
         self._gradient_function = self._losses_and_gradients
+        self._update_function = self._update
         self.built = True
 
     @property
@@ -84,18 +85,24 @@ class Distiller(keras.Model):
         Args:
             optimizer: Keras optimizer or its name. Its state is made for the student's variables
                 that are trainable now; compile again after freezing or unfreezing layers.
-            jit_compile: Compiles forward pass and gradients by XLA, once per shape of batch; the
-                update itself stays outside. Under a strategy of several replicas always so.
+            jit_compile: Compiles by XLA: forward pass and gradients once per shape of batch, the
+                update once. Under a strategy of several replicas the former always, the latter
+                never.
             **kwargs: Further arguments of `keras.Model.compile`, such as `steps_per_execution`.
         """
         super().compile(optimizer=optimizer, loss=None, jit_compile=False, **kwargs)
         self._gradient_function = self._losses_and_gradients
+        self._update_function = self._update
         # Several replicas always go through XLA: traced into one graph without it, two CPU replicas
         # took steps that differed from run to run once a replica's share held empty rows alone.
-        if jit_compile or self.distribute_strategy.num_replicas_in_sync > 1:
+        # Their update meets the other replicas, which XLA cannot compile.
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if jit_compile or replicas > 1:
             self._gradient_function = tf.function(
                 self._losses_and_gradients, jit_compile=True, autograph=False
             )
+        if jit_compile and replicas == 1:
+            self._update_function = tf.function(self._update, jit_compile=True, autograph=False)
         with self.distribute_strategy.scope():
             self.optimizer.build(self.student.trainable_variables)
 
@@ -106,9 +113,7 @@ class Distiller(keras.Model):
         features, targets = data
         weights, totals = self._weigh(features, targets)
         sums, gradients = self._gradient_function(features, targets, weights, totals)
-        self.optimizer.apply_gradients(
-            zip(gradients, self.student.trainable_variables, strict=True)
-        )
+        self._update_function(gradients)
         return self._update_metrics(sums, weights, totals)
 
     def test_step(self, data: Batch) -> dict[str, tf.Tensor]:
@@ -169,6 +174,27 @@ class Distiller(keras.Model):
             loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return sums, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def _update(self, gradients: list[tf.Tensor]) -> None:
+        gradients = self._clip_over_replicas(gradients)
+        self.optimizer.apply_gradients(
+            zip(gradients, self.student.trainable_variables, strict=True)
+        )
+
+    def _clip_over_replicas(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Clips the global norm of the gradients' sum over replicas.
+
+        Keras clips each replica's part before it adds them up, which depends on how the batch was
+        dealt out. What is returned adds up to the clipped sum, too small to be clipped again.
+        """
+        limit = self.optimizer.global_clipnorm
+        replica = tf.distribute.get_replica_context()
+        if not limit or replica is None or replica.num_replicas_in_sync == 1:
+            return gradients
+        limit *= self.optimizer.loss_scale_factor or 1.0
+        summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        clipped, _ = tf.clip_by_global_norm(summed, limit)
+        return [gradient / replica.num_replicas_in_sync for gradient in clipped]
 
     def _update_metrics(
         self, sums: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], totals: Sequence[tf.Tensor]

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from xdistil.data.corpus import TaggingCorpus
 from xdistil.data.examples import TaggedSentence
 from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.run_settings import DistillationData, RunResult
@@ -27,26 +28,19 @@ def distil_per_language(job: DistillationRun) -> RunResult:
         the scores of each student on its own language.
 
     Raises:
-        InputError: Train, dev and test (where there is one) have not the same languages.
+        InputError: As `shared_languages` does.
 
     Reference:
         XtremeDistil, arXiv:2004.05686, Table 3, D0.
     """
-    languages = {sentence.language for sentence in job.data.train}
-    for split in ("dev", "test"):
-        found = {sentence.language for sentence in getattr(job.data, split)}
-        if found != languages and (found or split == "dev"):
-            raise InputError(
-                f"D0 trains a student for each language of train ({', '.join(sorted(languages))}); "
-                f"{split} has {', '.join(sorted(found)) or 'none'}: give the same languages."
-            )
+    languages = shared_languages(job.data)
     teacher, teacher_test = job.prepare_teacher()
     results = {}
-    for language in sorted(languages):
+    for language in languages:
         path = job.directory.path / "languages" / language
         config = {**job.directory.config["settings"], "language": language}
         with RunDirectory.open(path, config, inputs=job.directory.config["inputs"]) as directory:
-            before = directory.seconds()
+            before = directory.clock.seconds()
             one = DistillationRun(
                 directory,
                 _text_of(job.data, language),
@@ -55,8 +49,8 @@ def distil_per_language(job: DistillationRun) -> RunResult:
                 teacher=teacher,
             )
             results[language] = one.run()
-            for phase, seconds in directory.seconds().items():
-                job.directory.add_seconds(phase, seconds - before.get(phase, 0.0))
+            for phase, seconds in directory.clock.seconds().items():
+                job.directory.clock.add(phase, seconds - before.get(phase, 0.0))
     students = {language: result.student for language, result in results.items()}
     stages = [
         {**stage, "name": f"{language}/{stage['name']}"}
@@ -66,6 +60,26 @@ def distil_per_language(job: DistillationRun) -> RunResult:
     scores = _scores(students, job.data) if job.data.test else None
     first = next(iter(students.values()))
     return RunResult(teacher, first, teacher_test, scores, stages, 0.0, per_language=students)
+
+
+def shared_languages(data: DistillationData | TaggingCorpus) -> list[str]:
+    """The languages of train, in order, which dev and test must have too.
+
+    Args:
+        data: The text; test may be empty.
+
+    Raises:
+        InputError: Train, dev and test (where there is one) have not the same languages.
+    """
+    languages = {sentence.language for sentence in data.train}
+    for split in ("dev", "test"):
+        found = {sentence.language for sentence in getattr(data, split)}
+        if found != languages and (found or split == "dev"):
+            raise InputError(
+                f"D0 trains a student for each language of train ({', '.join(sorted(languages))}); "
+                f"{split} has {', '.join(sorted(found)) or 'none'}: give the same languages."
+            )
+    return sorted(languages)
 
 
 def _text_of(data: DistillationData, language: str) -> DistillationData:

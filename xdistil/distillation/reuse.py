@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from xdistil.data import atomic_files
 from xdistil.data.records import RecordStore
-from xdistil.distillation.run_directory import RunDirectory, read_json
+from xdistil.distillation.run_directory import RunDirectory
 from xdistil.errors import InputError
 
 logger = logging.getLogger("xdistil")
@@ -27,7 +28,7 @@ def link_finished_teacher(source: Path, target: RunDirectory, key: str) -> None:
     """
     if (target.teacher / "config.json").exists():
         return
-    record = read_json(source / "teacher" / "key.json")
+    record = atomic_files.read_json(source / "teacher" / "key.json")
     if record is None:
         raise InputError(f"{source}: --reuse_from names no run with a finished teacher.")
     if record["key"] != key:
@@ -77,12 +78,19 @@ def link_folder(source: Path, target: Path) -> None:
 
     The files of a run are replaced, never written into, so a shared file stays what it was. The
     target appears whole, in one rename.
+
+    Raises:
+        StorageError: There is no room, or the target's folder cannot be written.
     """
-    partial = target.with_name(f".{target.name}.partial")
+    partial = atomic_files.partial_path(target)
+    atomic_files.make_folder(target.parent)
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, copy_function=_link)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(partial, target)
+    try:
+        shutil.copytree(source, partial, copy_function=_link)
+        os.replace(partial, target)
+    except OSError as error:  # shutil.Error is one too
+        shutil.rmtree(partial, ignore_errors=True)
+        raise atomic_files.storage_error(target, error) from error
 
 
 def _link(source: str, target: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from xdistil.data import atomic_files
+from xdistil.distillation.phase_clock import PhaseClock
 from xdistil.errors import InputError, StorageError
 
 _FORMAT = "xdistil run directory 1"
@@ -41,7 +42,8 @@ class RunDirectory:
         if not stage.is_done:
             stage.write_history([{"epoch": 1, "loss": 0.5}])
             stage.mark_done({"epochs": 1})
-        run.add_seconds("distillation", 12.5)
+        with run.clock.running("distillation"):
+            ...
     ```
     """
 
@@ -49,6 +51,7 @@ class RunDirectory:
         self.path = pathlib.Path(path)
         self.config = dict(config)
         self._lock: int | None = lock
+        self.clock = PhaseClock(self.path / "progress.json")
         self._handlers: list[tuple[logging.Logger, logging.Handler]] = []
         self.version_warnings: list[str] = []
 
@@ -172,16 +175,6 @@ class RunDirectory:
         self._handlers.append((logger, handler))
         return handler
 
-    def add_seconds(self, phase: str, seconds: float) -> None:
-        """Adds to the time spent in `phase`; kept on the disk, so it sums over all calls."""
-        spent = self.seconds()
-        spent[phase] = spent.get(phase, 0.0) + seconds
-        self.write_json("progress.json", {"seconds": spent})
-
-    def seconds(self) -> dict[str, float]:
-        """Time spent in each phase over all calls, in seconds."""
-        return dict((read_json(self.path / "progress.json") or {}).get("seconds", {}))
-
 
 class StageDirectory:
     """The folder of one stage.
@@ -218,7 +211,7 @@ class StageDirectory:
 
     def history(self) -> list[dict[str, Any]]:
         """A dict an epoch; empty before the first one."""
-        return read_json(self.history_path) or []
+        return atomic_files.read_json(self.history_path) or []
 
     def write_history(self, history: Iterable[Mapping[str, Any]]) -> None:
         atomic_files.write_json(self.history_path, [dict(epoch) for epoch in history])
@@ -233,24 +226,7 @@ class StageDirectory:
 
     def done_record(self) -> dict[str, Any] | None:
         """What `mark_done` was given, or None while the stage is not done."""
-        return read_json(self.path / "done")
-
-
-def read_json(path: str | os.PathLike) -> Any:
-    """The value in a JSON file of the run, or None where there is no file.
-
-    Raises:
-        InputError: The file is not JSON; it was changed by something else.
-    """
-    try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{path}: cannot be read as JSON: {reason}; remove it or its run"
-        ) from error
+        return atomic_files.read_json(self.path / "done")
 
 
 def hash_files(paths: Iterable[str | os.PathLike]) -> dict[str, str]:
@@ -295,7 +271,7 @@ _PARTIAL_CONFIG = atomic_files.partial_path("config.json").name
 
 
 def _read_config(path: pathlib.Path) -> dict[str, Any]:
-    config = read_json(path)
+    config = atomic_files.read_json(path)
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise InputError(
             f"{path}: was not written by this version of xdistil (expected format `{_FORMAT}`); "

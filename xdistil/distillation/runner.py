@@ -1,9 +1,7 @@
 """A whole distillation: teacher, targets, student, stages; each done once, however often run."""
 
-import contextlib
 import dataclasses
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from xdistil.data.atomic_files import make_folder, write_json
+from xdistil.data.atomic_files import make_folder, read_json, write_json
 from xdistil.data.batching import bucket_lengths
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import EncodedExample
@@ -19,7 +17,7 @@ from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.data.vocabulary import PrunedVocabulary
 from xdistil.distillation.progress import Progress
 from xdistil.distillation.reuse import link_finished_targets, link_finished_teacher
-from xdistil.distillation.run_directory import RunDirectory, read_json
+from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.run_settings import DistillationData, RunResult, RunSettings
 from xdistil.distillation.seeds import derive_seed
 from xdistil.distillation.stage_trainer import StageData, StageTrainer
@@ -92,7 +90,7 @@ class DistillationRun:
         self._warn_of_truncation()
         student = self._student(teacher, stores)
         stages = self._distil(student, teacher, stores)
-        with self._clock("distillation"):
+        with self.directory.clock.running("distillation"):
             student_test = self._test_scores(student, self.directory.student)
         return RunResult(teacher, student, teacher_test, student_test, stages, self._passes(stores))
 
@@ -104,14 +102,14 @@ class DistillationRun:
         Returns:
             The teacher, and its scores on test (`None` where there is no test text).
         """
-        with self._clock("tokenize"):
+        with self.directory.clock.running("tokenize"):
             self._train = list(self.task.encode(self.data.train))
             self._dev = list(self.task.encode(self.data.dev))
             self._test = list(self.task.encode(self.data.test))
         if self.given_teacher is not None:
             return self.given_teacher, None
         teacher = self._teacher()
-        with self._clock("teacher"):
+        with self.directory.clock.running("teacher"):
             return teacher, self._test_scores(teacher, self.directory.teacher)
 
     def _teacher_key(self) -> str:
@@ -137,7 +135,7 @@ class DistillationRun:
                     "another output directory, or --overwrite."
                 )
             return TrainedModel.load(folder)
-        with self._clock("teacher"):
+        with self.directory.clock.running("teacher"):
             keras.utils.set_random_seed(derive_seed(self.settings.seed, 0, "teacher"))
             model = self.make_teacher()
             trained = TrainedModel(model, self.task)
@@ -211,7 +209,7 @@ class DistillationRun:
     ) -> RecordStore:
         examples = self._examples_of(name)
         if self.settings.online or not (layers or logits):
-            with self._clock("tokenize"):
+            with self.directory.clock.running("tokenize"):
                 return self._plain_store(name, examples)
         folder = self.directory.teacher_targets / name
         text = fingerprint(name, self.data.fingerprint, self.task.encoder.fingerprint)
@@ -225,7 +223,8 @@ class DistillationRun:
             )
         logger.info("targets: the teacher reads the %s text", name)
         total = self.data.transfer_size if name == "transfer" else len(examples)
-        with self._clock("targets"), Progress(total, f"targets, {name}") as progress:
+        clock = self.directory.clock.running("targets")
+        with clock, Progress(total, f"targets, {name}") as progress:
             store = compute_targets(
                 folder,
                 examples,
@@ -332,7 +331,7 @@ class DistillationRun:
             names = ("labeled", "transfer") if stage.data == "both" else (stage.data,)
             data = StageData([stores[name] for name in names], [stores["dev"]], self.lengths)
             directory = self.directory.stage(number, stage.name)
-            with self._clock("distillation"):
+            with self.directory.clock.running("distillation"):
                 trainer = StageTrainer(
                     stage,
                     number,
@@ -379,11 +378,3 @@ class DistillationRun:
                 encoder.seq_len,
                 encoder.truncated_words,
             )
-
-    @contextlib.contextmanager
-    def _clock(self, phase: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.directory.add_seconds(phase, time.monotonic() - began)

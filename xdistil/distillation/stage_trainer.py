@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xdistil.data.atomic_files import write_json
+from xdistil.data.atomic_files import read_json, storage_error, write_json
 from xdistil.data.batching import count_batches
 from xdistil.data.record_batches import read_batches
 from xdistil.data.records import RecordStore
 from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.progress import Progress
-from xdistil.distillation.run_directory import StageDirectory, read_json
+from xdistil.distillation.run_directory import StageDirectory
 from xdistil.distillation.seeds import derive_seed, seed_dropout
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.state import collect_variables, load_state, save_state
@@ -261,9 +261,13 @@ class StageTrainer:
         # What `tf.summary.scalar` writes; that function wants the package tensorboard installed.
         metadata = tf.compat.v1.SummaryMetadata()
         metadata.plugin_data.plugin_name = "scalars"
-        with tf.summary.create_file_writer(str(self.events / self.directory.name)).as_default():
-            for name, value in logs.items():
-                tf.summary.write(name, tf.constant(value), step=epoch, metadata=metadata)
+        folder = self.events / self.directory.name
+        try:
+            with tf.summary.create_file_writer(str(folder)).as_default():
+                for name, value in logs.items():
+                    tf.summary.write(name, tf.constant(value), step=epoch, metadata=metadata)
+        except (OSError, tf.errors.OpError) as error:
+            raise storage_error(folder, error) from error
 
     def _dev_scores(self, distiller: Distiller) -> dict[str, float]:
         if self.stage.monitor == "metric":

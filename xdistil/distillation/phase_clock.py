@@ -1,0 +1,72 @@
+"""Time spent in each phase of a run, summed on the disk over all calls, killed ones too."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+from xdistil.data import atomic_files
+from xdistil.errors import StorageError
+
+_FLUSH_SECONDS = 30.0
+
+
+class PhaseClock:
+    """Sums seconds by phase in a file.
+
+    Args:
+        path: The file; JSON, `{"seconds": {phase: seconds}}`.
+        flush_seconds: How often a running phase is written, and so the most that a kill loses.
+    """
+
+    def __init__(self, path: str | os.PathLike, flush_seconds: float = _FLUSH_SECONDS):
+        self._path = path
+        self._flush_seconds = flush_seconds
+        self._lock = threading.Lock()
+
+    def add(self, phase: str, seconds: float) -> None:
+        """Adds to the time spent in `phase`.
+
+        Raises:
+            StorageError: There is no room.
+        """
+        with self._lock:
+            spent = self.seconds()
+            spent[phase] = spent.get(phase, 0.0) + seconds
+            atomic_files.write_json(self._path, {"seconds": spent})
+
+    def seconds(self) -> dict[str, float]:
+        """Time spent in each phase so far, in seconds."""
+        return dict((atomic_files.read_json(self._path) or {}).get("seconds", {}))
+
+    @contextlib.contextmanager
+    def running(self, phase: str) -> Iterator[None]:
+        """Adds the time that the body takes, and writes it now and then on the way.
+
+        Raises:
+            StorageError: There is no room at the end of the body.
+        """
+        stop = threading.Event()
+        reached = time.monotonic()
+
+        def flush() -> None:
+            nonlocal reached
+            now = time.monotonic()
+            self.add(phase, now - reached)
+            reached = now
+
+        def flush_until_stopped() -> None:
+            while not stop.wait(self._flush_seconds):
+                # The body meets a full disk by itself, and then says what it could not keep.
+                with contextlib.suppress(StorageError):
+                    flush()
+
+        thread = threading.Thread(target=flush_until_stopped, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            flush()
