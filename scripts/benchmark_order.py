@@ -4,6 +4,7 @@ The paper's order (XtremeDistil, Table 3): D4.2 > D4.1 > D1 > D0-S.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from absl import flags
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
+_KINDS = ("representation", "logits", "labels")
 
 
 def define_flags() -> None:
@@ -21,10 +23,10 @@ def define_flags() -> None:
     flags.DEFINE_list("recipes", ["D4.2", "D4.1", "D1", "D0-S"], "Expected order, best first.")
     flags.DEFINE_integer(
         "total_epochs",
-        0,
-        "Epochs of each recipe over all its stages, shared out evenly; 0: `--epochs` (and its "
-        "like) in --run_flags is for each stage, so that recipes of more stages train longer.",
-        lower_bound=0,
+        None,
+        "Epochs of each recipe over all its stages, shared out evenly; none stops early.",
+        lower_bound=1,
+        required=True,
     )
 
 
@@ -50,21 +52,23 @@ def recipe_flags(stages: Mapping[str, int], total_epochs: int) -> dict[str, list
     """Flags of each recipe, given its number of stages.
 
     Raises:
-        InputError: the epochs are fewer than a recipe's stages.
+        InputError: the epochs cannot be shared out evenly over the stages of each recipe.
     """
-    variants = {}
-    for name, number in stages.items():
-        variants[name] = [f"--recipe={name}"]
-        if total_epochs:
-            epochs = total_epochs // number
-            if not epochs:
-                raise InputError(
-                    f"--total_epochs={total_epochs}: {name} has {number} stages and needs an "
-                    "epoch in each; give more."
-                )
-            kinds = ("representation", "logits", "labels")
-            variants[name] += [f"--{kind}_epochs={epochs}" for kind in kinds]
-    return variants
+    even = math.lcm(*stages.values())
+    if total_epochs % even:
+        numbers = ", ".join(f"{name} has {number}" for name, number in stages.items())
+        raise InputError(
+            f"--total_epochs={total_epochs}: cannot be shared out evenly over the stages "
+            f"({numbers}); the next number that can is {even * (total_epochs // even + 1)}"
+        )
+    return {
+        name: [
+            f"--recipe={name}",
+            "--patience=0",
+            *(f"--{kind}_epochs={total_epochs // number}" for kind in _KINDS),
+        ]
+        for name, number in stages.items()
+    }
 
 
 def in_order(rows: Sequence[Mapping[str, Any]]) -> bool | None:

@@ -3,6 +3,7 @@
 import hashlib
 import random
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,10 @@ def _trial(
     folder: Path, name: str, command: list[str], moments: list[float], expected: str
 ) -> dict[str, Any]:
     output, log = folder / name, folder / f"{name}.log"
+    # A run that an earlier call finished here would pass for this one. --overwrite would do, but
+    # for a kill that comes before it takes effect.
+    if (output / "config.json").exists():
+        shutil.rmtree(output)
     command = [*command, f"--output_dir={output}"]
     statuses = [run_ner(command, log=log, kill_after=moment).status for moment in moments]
     finished = run_to_the_end(command, log=log)

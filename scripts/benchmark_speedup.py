@@ -4,11 +4,14 @@ The paper's figures for mBERT against (50, 200): 35.1x fewer parameters, 51x at 
 32, 16x at batch 1 (XtremeDistil, Table 16, on a P100 and on a CPU).
 """
 
+import re
 from typing import Any
 
 import numpy as np
 from absl import flags
 
+from xdistil.errors import InputError
+from xdistil.metrics.speedup import RUNTIMES
 from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
@@ -20,19 +23,35 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "teacher", "mbert", "`mbert`: of its size, random weights; or a folder or hub name."
     )
-    flags.DEFINE_integer("embedding_dim", 50, "E, width of the student's embeddings.")
-    flags.DEFINE_integer("hidden_dim", 200, "H, width of the student's LSTM, a direction.")
+    flags.DEFINE_integer("embedding_dim", 50, "E, width of the embeddings.", lower_bound=1)
+    flags.DEFINE_integer("hidden_dim", 200, "H, width of the LSTM, a direction.", lower_bound=1)
     flags.DEFINE_integer(
-        "kept_pieces", 88_480, "Word pieces with an embedding row in the student; 0 = all."
+        "kept_pieces",
+        88_480,
+        "Word pieces with an embedding row in the student, as far as the teacher has so many; "
+        "0 = all.",
+        lower_bound=0,
     )
-    flags.DEFINE_integer("num_classes", 11, "Classes of both heads; a tagger brings its own.")
-    flags.DEFINE_integer("sequence_length", 32, "Word pieces a sentence, no padding.")
+    flags.DEFINE_integer("num_classes", 11, "Classes of both heads.", lower_bound=1)
+    flags.DEFINE_integer("sequence_length", 32, "Pieces a sentence, no padding.", lower_bound=1)
     flags.DEFINE_list("batch_sizes", ["32", "1"], "Sentences a call.")
-    flags.DEFINE_list(
-        "runtimes", ["graph", "xla", "frozen"], "Tried for each model; the best one counts."
-    )
+    flags.DEFINE_list("runtimes", list(RUNTIMES), "Tried for each model; the best one counts.")
     flags.DEFINE_integer("repeats", 20, "Rounds.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of the weights and of the ids.")
+    flags.DEFINE_integer("seed", 0, "Of the weights and of the ids.", lower_bound=0)
+    flags.register_validator("batch_sizes", are_sizes, "expected whole numbers from 1, e.g. 32,1")
+    flags.register_validator(
+        "runtimes", are_runtimes, f"expected one or several of {','.join(RUNTIMES)}"
+    )
+
+
+def are_sizes(values: list[str]) -> bool:
+    """Whether these are one or several whole numbers from 1."""
+    return bool(values) and all(re.fullmatch("[1-9][0-9]*", value) for value in values)
+
+
+def are_runtimes(values: list[str]) -> bool:
+    """Whether these are one or several runtimes."""
+    return bool(values) and set(values) <= set(RUNTIMES)
 
 
 def measure() -> dict[str, Any]:
@@ -43,6 +62,11 @@ def measure() -> dict[str, Any]:
 
     keras.utils.set_random_seed(FLAGS.seed)
     teacher = build_teacher(FLAGS.teacher, FLAGS.num_classes)
+    longest = teacher.encoder_config.max_length
+    if FLAGS.sequence_length > longest:
+        raise InputError(
+            f"--sequence_length={FLAGS.sequence_length}: the teacher reads at most {longest} pieces"
+        )
     student = build_student(
         teacher, FLAGS.embedding_dim, FLAGS.hidden_dim, FLAGS.kept_pieces, FLAGS.seed
     )
@@ -94,7 +118,7 @@ def build_student(teacher, embedding_dim: int, hidden_dim: int, kept_pieces: int
     """A student with random weights that reads the teacher's ids and keeps some of its pieces."""
     from xdistil.models.bilstm import BiLSTMStudent
 
-    kept = None
+    kept, kept_pieces = None, min(kept_pieces, teacher.vocabulary_size)
     if kept_pieces:
         # Any pieces will do for a measurement; 0 stands for the unknown one.
         draw = np.random.default_rng(seed).permutation(teacher.vocabulary_size - 1)

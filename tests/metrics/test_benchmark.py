@@ -66,6 +66,10 @@ def report(**changes) -> dict:
             ["students", "--reuse_from=r", "--work_dir=w", "--sizes=50"],
             "'50' is no size; expected E and H such as 50x200",
         ),
+        (["speedup", "--batch_sizes=32,a"], "expected whole numbers from 1, e.g. 32,1"),
+        (["speedup", "--runtimes=foo"], "expected one or several of graph,xla,frozen"),
+        (["speedup", "--embedding_dim=0"], "--embedding_dim=0"),
+        (["order", "--reuse_from=r", "--work_dir=w"], "total_epochs"),
     ],
 )
 def test_a_wrong_command_is_refused_in_one_line(arguments, message):
@@ -160,6 +164,7 @@ def test_a_resume_trial_kills_runs_again_and_compares_the_weights(stand_in, tmp_
         "folder = pathlib.Path(sys.argv[1].split('=')[1])\n"
         "first = not folder.exists()\n"
         "(folder / 'student').mkdir(parents=True, exist_ok=True)\n"
+        "(folder / 'config.json').write_text('{}')\n"
         "first and time.sleep(60)\n"
         "(folder / 'student' / 'model.safetensors').write_bytes(b'weights')\n"
         f"(folder / 'report.json').write_text({json.dumps(report())!r})\n"
@@ -168,8 +173,9 @@ def test_a_resume_trial_kills_runs_again_and_compares_the_weights(stand_in, tmp_
     expected = benchmark_resume.sha256(tmp_path / "weights")
     trial = benchmark_resume._trial(tmp_path, "killed-1", [], [1.5], expected)
     assert (trial["kills"], trial["equal"], trial["teacher_passes"]) == (1, True, 1)
-    trial = benchmark_resume._trial(tmp_path, "killed-1", [], [50.0], "other")
-    assert (trial["kills"], trial["equal"]) == (0, False)
+    # Called again, it begins anew: what is there already would prove nothing.
+    trial = benchmark_resume._trial(tmp_path, "killed-1", [], [1.5], "other")
+    assert (trial["kills"], trial["equal"]) == (1, False)
     result = {"seconds": 3.0, "sha256": expected, "trials": [trial], **benchmark_resume.tally([])}
     assert "DIFFERENT" in benchmark_resume.table(result)
 
@@ -188,16 +194,22 @@ def test_memory_is_compared_by_its_ratio():
     assert "ABOVE" in benchmark_memory.table({"runs": rows, **benchmark_memory.compare(rows)})
 
 
-def test_recipes_share_out_the_same_number_of_epochs():
+def test_recipes_share_out_the_same_number_of_epochs_and_none_stops_early():
     from benchmark_order import recipe_flags
 
     flags = recipe_flags({"D4.2": 9, "D1": 1}, 36)
     assert flags["D4.2"][0] == "--recipe=D4.2"
     assert "--logits_epochs=4" in flags["D4.2"]
     assert "--labels_epochs=36" in flags["D1"]
-    assert recipe_flags({"D1": 1}, 0) == {"D1": ["--recipe=D1"]}
-    with pytest.raises(InputError, match=r"D4\.2 has 9 stages"):
-        recipe_flags({"D4.2": 9}, 8)
+    assert all("--patience=0" in of_recipe for of_recipe in flags.values())
+
+
+@pytest.mark.parametrize(("epochs", "fitting"), [(8, 18), (19, 36), (27, 36)])
+def test_epochs_that_the_stages_do_not_divide_are_refused(epochs, fitting):
+    from benchmark_order import recipe_flags
+
+    with pytest.raises(InputError, match=rf"D4\.2 has 9, D1 has 2.* that can is {fitting}$"):
+        recipe_flags({"D4.2": 9, "D1": 2}, epochs)
 
 
 def test_the_order_holds_only_where_each_recipe_beats_the_next():
@@ -265,8 +277,9 @@ def test_the_student_to_be_timed_keeps_as_many_pieces_as_asked():
     assert len(np.unique(student.kept_token_ids)) == 40
     assert student.kept_token_ids[0] == 0
     assert count_parameters(student) == BiLSTMStudent.expected_parameters(40, 5, 20, 16, 11)
-    whole = benchmark_speedup.build_student(Teacher, 5, 20, kept_pieces=0)
-    assert count_parameters(whole) == BiLSTMStudent.expected_parameters(100, 5, 20, 16, 11)
+    for kept_pieces in (0, 88_480):  # all of them; more than there are
+        whole = benchmark_speedup.build_student(Teacher, 5, 20, kept_pieces)
+        assert count_parameters(whole) == BiLSTMStudent.expected_parameters(100, 5, 20, 16, 11)
 
 
 def test_the_speed_up_is_printed_with_what_it_was_measured_on():
@@ -304,3 +317,52 @@ def test_the_speed_up_is_printed_with_what_it_was_measured_on():
     assert "60.0x" in text
     assert "50 at 1024, 60 at 2048" in text
     assert "cores 2, devices CPU" in text
+
+
+# Tags every word O; of the SavedModel, "Turin" is a place.
+PREDICT = """
+import sys
+flags = dict(argument[2:].split("=") for argument in sys.argv[1:])
+place = "B-LOC" if flags["runtime"] == "saved_model" else "O"
+with open(flags["input"]) as lines, open(flags["output"], "w") as output:
+    for line in lines:
+        words = line.split()
+        tags = [place if word == "Turin" else "O" for word in words]
+        print(" ".join(words), " ".join(tags), sep="\\t", file=output)
+"""
+
+
+def test_the_export_is_compared_sentence_by_sentence_and_file_by_file(tmp_path, monkeypatch):
+    import benchmark_export
+
+    (tmp_path / "predict.py").write_text(PREDICT)
+    monkeypatch.setattr(benchmark_export, "PREDICT", tmp_path / "predict.py")
+    tagged, plain = tmp_path / "a.tsv", tmp_path / "b.txt"
+    tagged.write_text("Ada lives\tB-PER O\nin\tO\nleft out\tO O\n")
+    plain.write_text("Nothing here\n\nAda lives in Turin\n")
+    files, text = [str(tagged), str(plain)], tmp_path / "text"
+    counts = benchmark_export.write_sentences(files, text, 2)
+    assert text.read_text() == "Ada lives\nin\nNothing here\nAda lives in Turin\n"
+    lines = {
+        runtime: benchmark_export.predict("run", runtime, text, tmp_path / "out")
+        for runtime in ("keras", "saved_model")
+    }
+    result = benchmark_export.compare(files, counts, **lines)
+    assert [row["differing"] for row in result["rows"]] == [0, 1]
+    assert result["shown"][0]["sentence"] == 2
+    printed = benchmark_export.table(result)
+    assert "saved_model  Ada lives in Turin\tO O O B-LOC" in printed
+    assert printed.endswith("4 sentences, Keras against SavedModel: 1 DIFFER")
+    same = benchmark_export.compare(files, counts, lines["keras"], lines["keras"])
+    assert benchmark_export.table(same).endswith("the same tags for all")
+    with pytest.raises(InputError, match="saved_model wrote 3 lines for 4 sentences"):
+        benchmark_export.compare(files, counts, lines["keras"], lines["saved_model"][1:])
+
+
+def test_a_prediction_that_fails_ends_the_benchmark_with_its_last_line(tmp_path, monkeypatch):
+    import benchmark_export
+
+    (tmp_path / "predict.py").write_text("import sys\nsys.exit('error: no SavedModel in it')\n")
+    monkeypatch.setattr(benchmark_export, "PREDICT", tmp_path / "predict.py")
+    with pytest.raises(InputError, match="saved_model ended with status 1: no SavedModel"):
+        benchmark_export.predict("run", "saved_model", tmp_path, tmp_path)

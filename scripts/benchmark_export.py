@@ -1,0 +1,157 @@
+"""Subject `export`: does the SavedModel give the tags that the student in Keras gives?
+
+Each of the two tags all sentences in a process of its own, by predict.py.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from absl import flags
+from benchmark_memory import work_folder
+
+from xdistil.data.lines import numbered_lines
+from xdistil.data.readers import expand_files, read_tagged
+from xdistil.errors import InputError
+from xdistil.export.predictor import RUNTIMES
+from xdistil.report.text_table import text_table
+
+FLAGS = flags.FLAGS
+PREDICT = Path(__file__).resolve().parent / "predict.py"
+_TAGGED = (".tsv", ".conll", ".bio", ".iob", ".iob2", ".jsonl", ".ndjson", ".json")
+_SHOWN = 5
+
+
+def define_flags() -> None:
+    """The subject's flags."""
+    flags.DEFINE_string("model", None, "A finished run with its export.", required=True)
+    flags.DEFINE_list(
+        "input",
+        None,
+        "Files, globs too, comma-separated, gzip too: tagged (.tsv, .conll, .bio, .jsonl), or "
+        "plain text, a sentence a line.",
+        required=True,
+    )
+    flags.DEFINE_integer("sentences", 0, "Most sentences of each file; 0 = all.", lower_bound=0)
+    flags.DEFINE_string("work_dir", None, "Folder to keep; default: one that is removed after.")
+
+
+def measure() -> dict[str, Any]:
+    """Tag all files by both runtimes, and compare line by line."""
+    files = expand_files(FLAGS.input)
+    with work_folder(FLAGS.work_dir) as folder:
+        text = folder / "sentences.txt"
+        counts = write_sentences(files, text, FLAGS.sentences)
+        # The SavedModel first: where the run has none, that is said at once.
+        tagged = {
+            runtime: predict(FLAGS.model, runtime, text, folder / f"{runtime}.tsv")
+            for runtime in reversed(RUNTIMES)
+        }
+    return {"model": FLAGS.model, **compare(files, counts, **tagged)}
+
+
+def sentences_of(path: str) -> Iterator[str]:
+    """The sentences of a file, words with a space between; blank ones are left out."""
+    if PurePath(path.removesuffix(".gz")).suffix.lower() in _TAGGED:
+        lines = (" ".join(sentence.words) for sentence in read_tagged(path))
+    else:
+        lines = (line for _, line in numbered_lines(path))
+    return (line.replace("\n", " ") for line in lines if line.strip())
+
+
+def write_sentences(files: Sequence[str], text: Path, most: int = 0) -> list[int]:
+    """Write the sentences of all files, a line each.
+
+    Args:
+        files: the files, see `sentences_of`.
+        text: gets the sentences.
+        most: sentences of each file; 0 = all.
+
+    Returns:
+        How many sentences each file gave.
+    """
+    counts = []
+    with open(text, "w", encoding="utf-8", newline="\n") as output:
+        for path in files:
+            count = 0
+            for count, sentence in enumerate(sentences_of(path), 1):
+                output.write(f"{sentence}\n")
+                if count == most:
+                    break
+            counts.append(count)
+    if not sum(counts):
+        raise InputError(f"{', '.join(files)}: only blank lines: give files with sentences")
+    return counts
+
+
+def predict(model: str, runtime: str, text: Path, output: Path) -> list[str]:
+    """What predict.py says, in a process of its own: words, a tab, tags; a line a sentence.
+
+    Raises:
+        InputError: it did not end well; the message holds the last line that it printed.
+    """
+    flags_of_predict = [f"--model={model}", f"--input={text}", f"--output={output}"]
+    done = subprocess.run(
+        [sys.executable, str(PREDICT), f"--runtime={runtime}", *flags_of_predict],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode != 0:
+        last = ["no output", *done.stderr.strip().splitlines()][-1].removeprefix("error: ")
+        raise InputError(
+            f"predict.py --runtime={runtime} ended with status {done.returncode}: {last}"
+        )
+    return output.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def compare(
+    files: Sequence[str], counts: Sequence[int], keras: Sequence[str], saved_model: Sequence[str]
+) -> dict[str, Any]:
+    """Where two outputs of predict.py differ.
+
+    Args:
+        files: the files.
+        counts: sentences of each.
+        keras: a line a sentence, all files one after the other.
+        saved_model: the same of the other runtime.
+
+    Returns:
+        `sentences`, `differing` (how many sentences), `rows` (both numbers by file) and `shown`,
+        the first few that differ: file, number of the sentence from 1, both lines.
+
+    Raises:
+        InputError: an output has not a line for each sentence.
+    """
+    for name, lines in (("keras", keras), ("saved_model", saved_model)):
+        if len(lines) != sum(counts):
+            raise InputError(
+                f"predict.py --runtime={name} wrote {len(lines)} lines for {sum(counts)} sentences"
+            )
+    rows, shown, start = [], [], 0
+    for file, count in zip(files, counts, strict=True):
+        differing = [i for i in range(start, start + count) if keras[i] != saved_model[i]]
+        rows.append({"file": file, "sentences": count, "differing": len(differing)})
+        for i in differing[: _SHOWN - len(shown)]:
+            lines = {"keras": keras[i], "saved_model": saved_model[i]}
+            shown.append({"file": file, "sentence": i - start + 1, **lines})
+        start += count
+    differing = sum(row["differing"] for row in rows)
+    return {"sentences": start, "differing": differing, "rows": rows, "shown": shown}
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as text."""
+    cells = [["file", "sentences", "differing"]]
+    for row in result["rows"]:
+        cells.append([row["file"], f"{row['sentences']:,}", f"{row['differing']:,}"])
+    lines = [text_table(cells, left=1)]
+    for one in result["shown"]:
+        lines.append(f"{one['file']}, sentence {one['sentence']}:")
+        lines += [f"  {name:11}  {one[name]}" for name in RUNTIMES]
+    verdict = f"{result['differing']:,} DIFFER" if result["differing"] else "the same tags for all"
+    lines.append(f"{result['sentences']:,} sentences, Keras against SavedModel: {verdict}")
+    return "\n".join(lines)
