@@ -285,6 +285,38 @@ def test_a_damaged_manifest_is_noticed_and_written_again(tmp_path, damage):
     assert bytes_of(tmp_path) == before
 
 
+def damage_first_line(path):
+    path.write_bytes(path.read_bytes().replace(b"xdistil", b"xdistiL", 1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "fault"),
+    [
+        (damage_first_line, "is damaged in its first line"),
+        (lambda path: path.write_bytes(b""), "is damaged in its first line"),
+        (pathlib.Path.unlink, "is missing"),
+    ],
+)
+def test_records_whose_key_is_lost_are_not_overwritten(tmp_path, damage, fault):
+    write(tmp_path)
+    damage(tmp_path / MANIFEST)
+    before = bytes_of(tmp_path)
+    with pytest.raises(InputError, match=f"{MANIFEST}: {fault}, the key of the 16 .tfrecord"):
+        write(tmp_path)
+    assert bytes_of(tmp_path) == before
+
+
+def test_an_empty_folder_is_one_to_begin_in(tmp_path, monkeypatch):
+    """As after a kill between the folder and the manifest's first line, which comes at once."""
+    folder = tmp_path / "new"
+    with monkeypatch.context() as patch:
+        patch.setattr(record_writer.Manifest, "rewrite", lambda manifest: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(folder)
+    assert list(folder.iterdir()) == []
+    assert write(folder).examples == 50
+
+
 def test_a_finished_store_reads_no_example_again(tmp_path):
     write(tmp_path)
 

@@ -11,7 +11,14 @@ import tensorflow as tf
 
 from xdistil.data import atomic_files
 from xdistil.data.examples import EncodedExample
-from xdistil.data.record_manifest import TOKENS, ArraySpec, Manifest, fault_of_shard, file_name
+from xdistil.data.record_manifest import (
+    MANIFEST,
+    TOKENS,
+    ArraySpec,
+    Manifest,
+    fault_of_shard,
+    file_name,
+)
 from xdistil.errors import InputError
 
 ComputeArrays = Callable[[list[EncodedExample]], list[Mapping[str, np.ndarray]]]
@@ -29,7 +36,9 @@ class ShardWriter:
     def _open_manifest(self, key: str, shard_size: int) -> Manifest:
         atomic_files.make_folder(self.folder)
         found = Manifest.read(self.folder)
-        if found is not None and (found.key, found.shard_size) != (key, shard_size):
+        if found is None:
+            _refuse_unknown_records(self.folder)
+        elif (found.key, found.shard_size) != (key, shard_size):
             raise InputError(
                 f"{self.folder}: holds records of another key ({found.key[:12]}, {found.shard_size}"
                 f" a shard; asked for: {key[:12]}, {shard_size}); remove it or take another folder"
@@ -97,6 +106,18 @@ class ShardWriter:
         }
         self.manifest.append(entry)
         self.manifest.add(entry)
+
+
+def _refuse_unknown_records(folder: pathlib.Path) -> None:
+    """Without the manifest's first line nobody can tell whose records these are."""
+    manifest = folder / MANIFEST
+    shards = sum(1 for _ in folder.glob("*.tfrecord"))
+    if manifest.exists() or shards:
+        fault = "is damaged in its first line" if manifest.exists() else "is missing"
+        raise InputError(
+            f"{manifest}: {fault}, the key of the {shards} .tfrecord files beside it is lost; "
+            f"restore it, or remove {folder} to have all of it written again"
+        )
 
 
 def _write_file(path: pathlib.Path, values: Iterable[np.ndarray]) -> dict:

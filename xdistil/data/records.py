@@ -79,7 +79,7 @@ class RecordStore:
         folder = pathlib.Path(folder)
         manifest = Manifest.read(folder)
         if manifest is None:
-            raise InputError(f"{folder}: holds no records ({MANIFEST} is missing)")
+            raise InputError(f"{folder}: holds no records ({MANIFEST} is missing or damaged)")
         if manifest.total is None:
             raise InputError(
                 f"{folder}: the records are not finished; run the command that writes them again"
@@ -129,7 +129,8 @@ def write_records(
         on_progress: Called with the number of examples done, after each shard.
 
     Raises:
-        InputError: The folder holds records of another key, or other files.
+        InputError: The folder holds records of another key, or records whose key is lost: the
+            manifest is missing or its first line is damaged.
         StorageError: The disk is full. What was written before stays good.
     """
     writer = ShardWriter(pathlib.Path(folder), key, shard_size, arrays, on_progress)
