@@ -10,13 +10,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 from absl import flags
+from shared_flags import IRRELEVANT_FLAGS
 from teacher_source import TeacherSource, open_teacher
 
-from xdistil.data.atomic_files import read_json
+from xdistil.data.atomic_files import make_folder, read_json
 from xdistil.data.corpus import TaggingCorpus
 from xdistil.distillation.losses import teacher_layers
 from xdistil.distillation.per_language import distil_per_language, shared_languages
 from xdistil.distillation.recipes import RecipeSettings, recipe
+from xdistil.distillation.reuse import check_finished_teacher
 from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.run_settings import (
     DistillationData,
@@ -25,11 +27,11 @@ from xdistil.distillation.run_settings import (
     StudentSettings,
     TeacherSettings,
 )
-from xdistil.distillation.runner import DistillationRun
+from xdistil.distillation.runner import DistillationRun, teacher_key
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage, format_stages
 from xdistil.errors import InputError
-from xdistil.metrics.footprint import count_parameters, peak_memory_bytes
+from xdistil.metrics.footprint import count_parameters
 from xdistil.metrics.speedup import speedup_row
 from xdistil.report.console import report_table
 from xdistil.report.page import write_page
@@ -47,19 +49,24 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
     source = open_teacher(corpus)
     stages = _stages(source)
     _check(corpus, source, stages)
+    settings, data = _settings(corpus, source, stages), _data(corpus)
     output = Path(FLAGS.output_dir)
+    if FLAGS.reuse_from:
+        _check_reuse(output, teacher_key(settings, data, source.encoder))
     with RunDirectory.open(
         output,
         config,
         overwrite=FLAGS.overwrite,
         inputs={"text": corpus.fingerprint, "teacher": source.fingerprint},
+        files=corpus.inputs,
+        irrelevant=IRRELEVANT_FLAGS,
     ) as directory:
         directory.log_to_file(logger)
         for line in directory.version_warnings:
             logger.warning("%s", line)
         logger.info("recipe %s:\n%s", FLAGS.recipe, format_stages(stages))
         with _strategy_scope():
-            job = _distillation(directory, corpus, source, stages)
+            job = DistillationRun(directory, data, settings, source.encoder, source.make)
             result = distil_per_language(job) if FLAGS.recipe == "D0" else job.run()
         report = _report(directory, result)
         write_report(directory.report_json, report)
@@ -122,10 +129,17 @@ def _check(corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage]) ->
         )
 
 
-def _distillation(
-    directory: RunDirectory, corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage]
-) -> DistillationRun:
-    settings = RunSettings(
+def _check_reuse(output: Path, key: str) -> None:
+    """Before anything is removed by --overwrite."""
+    source = Path(FLAGS.reuse_from)
+    if source.resolve() == output.resolve():
+        raise InputError(f"--reuse_from={source} is --output_dir itself; give another run.")
+    if not (output / "teacher" / "config.json").exists() or FLAGS.overwrite:
+        check_finished_teacher(source, key)
+
+
+def _settings(corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage]) -> RunSettings:
+    return RunSettings(
         stages=stages,
         teacher=TeacherSettings(
             epochs=FLAGS.teacher_epochs,
@@ -153,7 +167,10 @@ def _distillation(
         teacher_jit_compile=_jit_compile(len(corpus.train) * FLAGS.teacher_epochs),
         reuse_from=FLAGS.reuse_from,
     )
-    data = DistillationData(
+
+
+def _data(corpus: TaggingCorpus) -> DistillationData:
+    return DistillationData(
         labels=corpus.labels,
         train=corpus.train,
         dev=corpus.dev,
@@ -162,7 +179,6 @@ def _distillation(
         fingerprint=corpus.fingerprint,
         transfer_size=corpus.transfer_size,
     )
-    return DistillationRun(directory, data, settings, source.encoder, source.make)
 
 
 def _jit_compile(teacher_sentences: int) -> bool:
@@ -211,7 +227,7 @@ def _latency(directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]
                 )[0]
                 for batch_size in LATENCY_BATCH_SIZES
             ]
-            directory.export.mkdir(exist_ok=True)
+            make_folder(directory.export)
             directory.write_json("export/latency.json", rows)
     return rows
 
@@ -228,7 +244,9 @@ def _histories(directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:
 
 def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:
     latency = _latency(directory, result) if FLAGS.measure_latency else []
-    seconds = directory.clock.seconds()
+    seconds = directory.seconds()
+    # Export comes after the report.
+    total = sum(spent for phase, spent in seconds.items() if phase != "export")
     students = list((result.per_language or {"": result.student}).values())
     shape = f"BiLSTM ({FLAGS.embedding_dim}, {FLAGS.hidden_dim})"
     phases = ("tokenize", "teacher", "targets", "distillation")
@@ -248,7 +266,8 @@ def _report(directory: RunDirectory, result: RunResult) -> dict[str, Any]:
         },
         latency=latency,
         stages=result.stages,
-        seconds={**{p: seconds.get(p, 0.0) for p in phases}, "total": sum(seconds.values())},
-        peak_memory_bytes=peak_memory_bytes(),
+        seconds={**{p: seconds.get(p, 0.0) for p in phases}, "total": total},
+        peak_memory_bytes=directory.clock.peak_memory_bytes(),
+        truncation=result.truncation,
         teacher_passes=math.ceil(result.teacher_passes - 1e-9),
     )

@@ -16,6 +16,10 @@ from xdistil.errors import InputError
 #: The strategies of XtremeDistil, Table 3.
 RECIPE_NAMES = ("D0", "D0-S", "D1", "D2", "D3.1", "D3.2", "D4.1", "D4.2")
 
+_SCRATCH_FLAGS = tuple(
+    f"teacher_{name}" for name in ("layers", "hidden_dim", "heads", "vocabulary", "lower_case")
+)
+
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
 
@@ -37,7 +41,7 @@ def main(_: list[str]) -> None:
     # TensorFlow is slow to import: what can be wrong with flags and files is told before.
     import distillation_job
 
-    distillation_job.run(corpus, shared_flags.relevant_flags(_OWN_FLAGS))
+    distillation_job.run(corpus, shared_flags.flag_values(_OWN_FLAGS))
 
 
 def _check_flags() -> None:
@@ -47,6 +51,18 @@ def _check_flags() -> None:
         raise InputError("--languages names folders of --data_dir, which is missing.")
     if FLAGS.logical_devices > 1 and FLAGS.strategy == "default":
         raise InputError("--logical_devices wants --strategy=mirrored; else one device is used.")
+    if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
+        raise InputError("--jit_compile=false: several devices always train through XLA.")
+    if FLAGS.fresh_head and not FLAGS.recipe.startswith("D4"):
+        raise InputError(
+            "--fresh_head wants a stage on labels after others: --recipe=D4.1 or D4.2."
+        )
+    if FLAGS.unfreeze_representation and FLAGS.recipe[:2] not in ("D3", "D4"):
+        raise InputError(f"--unfreeze_representation: {FLAGS.recipe} has no such stage of its own.")
+    if FLAGS.teacher != "scratch":
+        given = [name for name in _SCRATCH_FLAGS if FLAGS[name].present]
+        if given:
+            raise InputError(f"--{given[0]} is for --teacher=scratch; a checkpoint has its own.")
     if FLAGS.smoke:
         limits = {"labeled_per_language": 32, "dev_per_language": 32, "transfer_sentences": 64}
         for name, value in {**limits, "epochs": 1, "teacher_epochs": 1}.items():

@@ -166,7 +166,12 @@ def define_run_flags() -> None:
     flags.DEFINE_integer(
         "logical_devices", 1, "Split the CPU, to try --strategy without GPUs.", lower_bound=1
     )
-    flags.DEFINE_enum("jit_compile", "auto", ["auto", "true", "false"], "Compile steps by XLA.")
+    flags.DEFINE_enum(
+        "jit_compile",
+        "auto",
+        ["auto", "true", "false"],
+        "Compile steps by XLA; several replicas always do.",
+    )
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -179,9 +184,9 @@ def define_run_flags() -> None:
     flags.DEFINE_bool("smoke", False, "A few sentences, one epoch each: does it run at all?")
 
 
-def relevant_flags(names: Sequence[str]) -> dict[str, object]:
-    """Values of the flags that decide the outcome, for config.json."""
-    return {name: FLAGS[name].value for name in names if name not in IRRELEVANT_FLAGS}
+def flag_values(names: Sequence[str]) -> dict[str, object]:
+    """Values of the named flags, for config.json."""
+    return {name: FLAGS[name].value for name in names}
 
 
 def run(main: Callable[[list[str]], None]) -> None:

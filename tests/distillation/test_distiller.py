@@ -78,7 +78,7 @@ def test_the_teacher_online_gives_the_losses_of_its_targets(teacher):
         assert online[name] == pytest.approx(value, rel=1e-6)
 
 
-def test_weights_of_the_terms_scale_the_loss_and_its_gradient(teacher):
+def test_weights_of_the_terms_scale_the_loss(teacher):
     batch = with_targets(teacher, padded_batch(sentences(8), 9))
     student = tiny_student()
     distiller = Distiller(student, LOSSES[:2], [0.25, 3.0])
@@ -87,17 +87,21 @@ def test_weights_of_the_terms_scale_the_loss_and_its_gradient(teacher):
     assert scores["loss"] == pytest.approx(0.25 * scores["labels"] + 3 * scores["logits"], rel=1e-6)
 
 
-def test_one_step_of_sgd_is_the_gradient_of_the_masked_mean(teacher):
+@pytest.mark.parametrize("factors", [(1.0, 1.0, 1.0), (0.25, 3.0, 0.5)])
+def test_one_step_of_sgd_is_the_gradient_of_the_weighted_masked_means(teacher, factors):
     batch = with_targets(teacher, padded_batch(sentences(8), 12, empty_rows=2))
     student = tiny_student()
     before = [w.numpy() for w in student.trainable_variables]
     with tf.GradientTape() as tape:
         outputs = student(batch[0], training=True)
         loss = tf.add_n(
-            [x.compute_loss(batch[1], outputs, features=batch[0], targets=batch[1]) for x in LOSSES]
+            [
+                factor * x.compute_loss(batch[1], outputs, features=batch[0], targets=batch[1])
+                for factor, x in zip(factors, LOSSES, strict=True)
+            ]
         )
     gradients = tape.gradient(loss, [w.value for w in student.trainable_variables])
-    distiller = Distiller(student, LOSSES)
+    distiller = Distiller(student, LOSSES, factors)
     distiller.compile(optimizer=keras.optimizers.SGD(0.1))
     distiller.fit(dataset([batch]), epochs=1, verbose=0)
     for old, gradient, new in zip(before, gradients, student.trainable_variables, strict=True):

@@ -224,3 +224,26 @@ def test_hashes_follow_the_contents(tmp_path):
     assert a == b != c
     with pytest.raises(InputError, match="nowhere"):
         hash_files([tmp_path / "nowhere"])
+
+
+def test_overwriting_that_is_killed_half_way_can_be_given_again(tmp_path, monkeypatch):
+    RunDirectory.open(tmp_path, CONFIG).close()
+    (tmp_path / "notes.txt").write_text("mine", "utf-8")
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("xdistil.data.atomic_files.write_json", die)
+        RunDirectory.open(tmp_path, {"recipe": "D1"}, overwrite=True)
+    with RunDirectory.open(tmp_path, {"recipe": "D1"}, overwrite=True) as run:
+        assert run.config["settings"] == {"recipe": "D1"}
+    assert (tmp_path / "notes.txt").read_text("utf-8") == "mine"
+    RunDirectory.open(tmp_path, {"recipe": "D1"}).close()
+
+
+def test_a_changed_input_is_told_with_the_file_that_changed(tmp_path):
+    RunDirectory.open(tmp_path, CONFIG, inputs={"text": "1"}, files={"a.tsv": "x"}).close()
+    with pytest.raises(InputError, match=r"other inputs: .*\(changed: a.tsv\)"):
+        RunDirectory.open(tmp_path, CONFIG, inputs={"text": "2"}, files={"a.tsv": "y"})
+    RunDirectory.open(tmp_path, CONFIG, inputs={"text": "1"}, files={"moved.tsv": "x"}).close()

@@ -83,7 +83,7 @@ def kill_after(steps, monkeypatch):
     from xdistil.distillation import stage_trainer
 
     taken = {"steps": 0}
-    original = stage_trainer._StepWatch.on_train_batch_end
+    original = stage_trainer.StepWatch.on_train_batch_end
 
     def counted(self, batch, logs=None):
         original(self, batch, logs)
@@ -91,7 +91,7 @@ def kill_after(steps, monkeypatch):
         if taken["steps"] == steps:
             raise Killed
 
-    monkeypatch.setattr(stage_trainer._StepWatch, "on_train_batch_end", counted)
+    monkeypatch.setattr(stage_trainer.StepWatch, "on_train_batch_end", counted)
 
 
 @pytest.mark.parametrize("steps", [1, 6, 7, 13])
@@ -161,14 +161,23 @@ def test_each_stage_has_an_order_and_a_dropout_of_its_own(data, tmp_path):
 
 
 def test_groups_that_do_not_learn_stay_and_reset_groups_begin_anew(data, tmp_path):
-    made = trainer(tmp_path, data, stage(trainable=("head",), reset=("head",), epochs=1))
-    model = made.model
-    before = model.get_weights()
-    made.run()
-    frozen = len(before) - len(model.layer_groups["head"][0].weights)
-    after = model.get_weights()
-    assert all(np.array_equal(a, b) for a, b in zip(before[:frozen], after[:frozen], strict=True))
-    assert not np.array_equal(before[frozen], after[frozen])
+    heads = []
+    for number, shift in enumerate((0.0, 5.0)):
+        made = trainer(
+            tmp_path / str(number), data, stage(trainable=("head",), reset=("head",), epochs=1)
+        )
+        model = made.model
+        (head,) = model.layer_groups["head"]
+        head.set_weights([weight + shift for weight in head.get_weights()])
+        before = model.get_weights()
+        made.run()
+        frozen = len(before) - len(head.weights)
+        after = model.get_weights()
+        assert all(
+            np.array_equal(*pair) for pair in zip(before[:frozen], after[:frozen], strict=True)
+        )
+        heads.append(head.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*heads, strict=True))
 
 
 def test_the_teacher_online_ends_where_its_targets_end(data, tmp_path):
@@ -184,6 +193,25 @@ def test_a_loss_that_turns_nan_stops_with_stage_epoch_and_step(data, tmp_path):
     optimizer = OptimizerSettings(learning_rate=1e30, schedule="constant")
     with pytest.raises(InputError, match=r"stage test: the loss is .*epoch 1, step \d"):
         trainer(tmp_path, data, stage(optimizer=optimizer)).run()
+
+
+def test_a_loss_on_dev_that_is_nan_stops_the_stage_that_caused_it(data, tmp_path):
+    made = trainer(tmp_path, data, stage(epochs=1, monitor="loss"))
+    made._dev_scores = lambda distiller: {"dev_loss": float("nan")}
+    with pytest.raises(InputError, match="stage test: the loss is nan"):
+        made.run()
+    assert not made.directory.best.exists() and made.directory.done_record() is None
+
+
+def test_an_epoch_whose_history_was_not_written_is_in_it_at_last(data, tmp_path, monkeypatch):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(StageDirectory, "write_history", die)
+        trainer(tmp_path, data, stage(epochs=1)).run()
+    trainer(tmp_path, data, stage(epochs=1)).run()
+    assert [epoch["epoch"] for epoch in StageDirectory(tmp_path).history()] == [1]
 
 
 def test_a_folder_of_another_stage_is_refused(data, tmp_path):

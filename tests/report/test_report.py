@@ -23,6 +23,7 @@ def test_the_keys_are_those_of_the_contract(report):
         "seconds",
         "peak_memory_bytes",
         "teacher_passes",
+        "truncation",
     ]
 
 

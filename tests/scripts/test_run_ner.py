@@ -95,6 +95,9 @@ def test_a_missing_file_and_contradicting_flags_are_refused_before_anything_is_m
     assert "nowhere.tsv: no such file" in error_of(run(*flags_of(missing)))
     assert "contradict" in error_of(run(*flags_of({**good, "data_dir": SAMPLE})))
     assert "bogus" in error_of(run(*flags_of(good), "--bogus"))
+    for flag in ("--fresh_head", "--unfreeze_representation"):
+        assert flag in error_of(run(*flags_of(good), flag, "--recipe=D0-S"))
+    assert "--teacher_heads" in error_of(run(*flags_of(good), "--teacher=x", "--teacher_heads=2"))
     assert not good["output_dir"].exists()
 
 
@@ -125,13 +128,17 @@ def whole(tmp_path_factory):
     return folder, done
 
 
+def report_of(folder):
+    return json.loads((folder / "report.json").read_text("utf-8"))
+
+
 def student_bytes(folder):
     return (folder / "student" / "model.safetensors").read_bytes()
 
 
 def test_one_command_gives_student_export_report_and_table(whole):
     folder, done = whole
-    report = json.loads((folder / "report.json").read_text("utf-8"))
+    report = report_of(folder)
     assert report["teacher_passes"] == 1
     assert set(report["student"]["test"]["per_language"]) == {"en", "ru"}
     assert [stage["name"] for stage in report["stages"]] == ["representation", "logits", "labels"]
@@ -144,9 +151,15 @@ def test_one_command_gives_student_export_report_and_table(whole):
 
 def test_the_same_command_again_changes_nothing(whole):
     folder, _ = whole
-    before = student_bytes(folder)
+    before, report = student_bytes(folder), report_of(folder)
     again = run(*TINY, f"--output_dir={folder}")
     assert again.returncode == 0 and student_bytes(folder) == before
+    after = report_of(folder)
+    assert after["peak_memory_bytes"] >= report["peak_memory_bytes"]
+    for changing in ("seconds", "peak_memory_bytes"):
+        del after[changing], report[changing]
+    assert after == report
+    assert set(report["truncation"]) == {"train", "dev", "test", "transfer"}
 
 
 def test_another_configuration_in_the_directory_is_refused_by_name(whole):
@@ -164,10 +177,12 @@ def test_teacher_and_targets_of_another_run_are_taken_over_only_where_they_are_t
     done = run(*flags, "--noexport")
     assert done.returncode == 0, done.stderr[-3000:]
     assert student_bytes(tmp_path / "run") == student_bytes(source)
-    for name in ("teacher/model.safetensors", "teacher_targets/transfer/manifest.jsonl"):
+    for name in ("teacher/model.safetensors", "teacher_targets/transfer/00000.logits.tfrecord"):
         assert os.path.samefile(source / name, tmp_path / "run" / name)
-    message = error_of(run(*TINY, "--seed=5", *flags[-2:], "--overwrite"))
-    assert "its teacher was made from other text or settings" in message
+    for wrong in (["--seed=5", "--overwrite"], [f"--reuse_from={tmp_path / 'run'}", "--overwrite"]):
+        message = error_of(run(*flags, *wrong))
+        assert "its teacher was made from other text" in message or "--output_dir itself" in message
+        assert student_bytes(tmp_path / "run") == student_bytes(source)
     message = error_of(run(*TINY, f"--reuse_from={tmp_path}", f"--output_dir={tmp_path / 'new'}"))
     assert "names no run with a finished teacher" in message
 
@@ -184,7 +199,7 @@ def test_teacher_and_targets_of_another_run_are_taken_over_only_where_they_are_t
 def test_other_ways_to_train_end_in_a_report(flags, tmp_path):
     done = run(*TINY, *flags, "--epochs=1", "--noexport", f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    report = report_of(tmp_path / "run")
     per_language = report["student"]["test"]["per_language"]
     assert report["teacher_passes"] == 1 and set(per_language) == {"en", "ru"}
     assert len(report["stages"]) == (5 if "--recipe=D3.2" in flags else 1)
@@ -194,7 +209,7 @@ def test_d0_trains_and_exports_a_student_a_language(tmp_path):
     folder = tmp_path / "run"
     done = run(*TINY, "--recipe=D0", "--epochs=1", f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads((folder / "report.json").read_text("utf-8"))
+    report = report_of(folder)
     assert [stage["name"] for stage in report["stages"]] == ["en/labels", "ru/labels"]
     english, russian = (student_bytes(folder / "languages" / language) for language in ("en", "ru"))
     assert english != russian
@@ -228,7 +243,7 @@ def test_a_run_killed_twice_ends_in_the_student_of_an_undisturbed_run(whole, tmp
     done = run(*TINY, f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert student_bytes(folder) == student_bytes(reference)
-    assert json.loads((folder / "report.json").read_text("utf-8"))["teacher_passes"] == 1
+    assert report_of(folder)["teacher_passes"] == 1
 
 
 def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole, tmp_path):
@@ -239,9 +254,9 @@ def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole
         return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     # First there is no room for the teacher's checkpoint, then none for its targets.
-    for size in (20_000, 120_000):
+    for size, file in ((60_000, "stages/00-teacher/"), (150_000, "teacher_targets/transfer/")):
         message = error_of(run(*TINY, f"--output_dir={folder}", preexec_fn=limit(size)))
-        assert "cannot write" in message
+        assert "cannot write" in message and file in message
     assert not list(folder.rglob("*.partial"))
     done = run(*TINY, f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -185,16 +185,24 @@ class Distiller(keras.Model):
         """Clips the global norm of the gradients' sum over replicas.
 
         Keras clips each replica's part before it adds them up, which depends on how the batch was
-        dealt out. What is returned adds up to the clipped sum, too small to be clipped again.
+        dealt out, and looks for overflow of scaled losses in one replica alone. What is returned
+        adds up to the clipped sum, too small to be clipped again, and is finite in all replicas or
+        in none.
         """
-        limit = self.optimizer.global_clipnorm
         replica = tf.distribute.get_replica_context()
-        if not limit or replica is None or replica.num_replicas_in_sync == 1:
+        if replica is None or replica.num_replicas_in_sync == 1:
             return gradients
-        limit *= self.optimizer.loss_scale_factor or 1.0
-        summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        clipped, _ = tf.clip_by_global_norm(summed, limit)
-        return [gradient / replica.num_replicas_in_sync for gradient in clipped]
+        scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+        limit = (self.optimizer.inner_optimizer if scaled else self.optimizer).global_clipnorm
+        if not limit and not scaled:
+            return gradients
+        gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        if limit:
+            scale = self.optimizer.dynamic_scale if scaled else self.optimizer.loss_scale_factor
+            gradients, _ = tf.clip_by_global_norm(
+                gradients, limit * (1.0 if scale is None else tf.convert_to_tensor(scale))
+            )
+        return [gradient / replica.num_replicas_in_sync for gradient in gradients]
 
     def _update_metrics(
         self, sums: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], totals: Sequence[tf.Tensor]

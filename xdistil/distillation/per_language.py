@@ -1,16 +1,18 @@
 """D0: a student for each language, from that language's text alone."""
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from xdistil.data.corpus import TaggingCorpus
-from xdistil.data.examples import TaggedSentence
+from xdistil.data.examples import EncodedExample, TaggedSentence
 from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.run_settings import DistillationData, RunResult
 from xdistil.distillation.runner import DistillationRun
 from xdistil.errors import InputError
-from xdistil.metrics.spans import span_scores
 from xdistil.tasks import TrainedModel
 
 
@@ -39,8 +41,12 @@ def distil_per_language(job: DistillationRun) -> RunResult:
     for language in languages:
         path = job.directory.path / "languages" / language
         config = {**job.directory.config["settings"], "language": language}
-        with RunDirectory.open(path, config, inputs=job.directory.config["inputs"]) as directory:
-            before = directory.clock.seconds()
+        with RunDirectory.open(
+            path,
+            config,
+            inputs=job.directory.config["inputs"],
+            irrelevant=job.directory.irrelevant,
+        ) as directory:
             one = DistillationRun(
                 directory,
                 _text_of(job.data, language),
@@ -49,17 +55,19 @@ def distil_per_language(job: DistillationRun) -> RunResult:
                 teacher=teacher,
             )
             results[language] = one.run()
-            for phase, seconds in directory.clock.seconds().items():
-                job.directory.clock.add(phase, seconds - before.get(phase, 0.0))
     students = {language: result.student for language, result in results.items()}
     stages = [
         {**stage, "name": f"{language}/{stage['name']}"}
         for language, result in results.items()
         for stage in result.stages
     ]
-    scores = _scores(students, job.data) if job.data.test else None
+    scores = _scores(students, job) if job.data.test else None
     first = next(iter(students.values()))
-    return RunResult(teacher, first, teacher_test, scores, stages, 0.0, per_language=students)
+    return RunResult(
+        *(teacher, first, teacher_test, scores, stages, 0.0),
+        truncation=job.text.truncation,
+        per_language=students,
+    )
 
 
 def shared_languages(data: DistillationData | TaggingCorpus) -> list[str]:
@@ -99,11 +107,12 @@ def _text_of(data: DistillationData, language: str) -> DistillationData:
     )
 
 
-def _scores(students: dict[str, TrainedModel], data: DistillationData) -> dict[str, Any]:
-    gold, predicted, languages = [], [], []
-    for language, student in students.items():
-        sentences = [sentence for sentence in data.test if sentence.language == language]
-        predicted += student.predict([sentence.words for sentence in sentences])
-        gold += [list(sentence.tags or ()) for sentence in sentences]
-        languages += [language] * len(sentences)
-    return span_scores(gold, predicted, languages)
+def _scores(students: dict[str, TrainedModel], job: DistillationRun) -> dict[str, Any]:
+    sentences = sorted(job.data.test, key=lambda sentence: sentence.language)
+
+    def run(examples: Iterable[EncodedExample]) -> Iterator[dict[str, np.ndarray]]:
+        pairs = zip(sentences, examples, strict=True)
+        for language, group in itertools.groupby(pairs, key=lambda pair: pair[0].language):
+            yield from students[language].inference([example for _, example in group])
+
+    return job.task.evaluate(run, list(job.task.encode(sentences)), sentences)

@@ -1,4 +1,4 @@
-"""Time spent in each phase of a run, summed on the disk over all calls, killed ones too."""
+"""Time of each phase and peak memory, kept on the disk over all calls, killed ones too."""
 
 import contextlib
 import os
@@ -8,15 +8,16 @@ from collections.abc import Iterator
 
 from xdistil.data import atomic_files
 from xdistil.errors import StorageError
+from xdistil.metrics.footprint import peak_memory_bytes
 
 _FLUSH_SECONDS = 30.0
 
 
 class PhaseClock:
-    """Sums seconds by phase in a file.
+    """Sums seconds by phase in a file, beside the largest resident size of any call.
 
     Args:
-        path: The file; JSON, `{"seconds": {phase: seconds}}`.
+        path: The file; JSON, `{"seconds": {phase: seconds}, "peak_memory_bytes": int}`.
         flush_seconds: How often a running phase is written, and so the most that a kill loses.
     """
 
@@ -34,11 +35,16 @@ class PhaseClock:
         with self._lock:
             spent = self.seconds()
             spent[phase] = spent.get(phase, 0.0) + seconds
-            atomic_files.write_json(self._path, {"seconds": spent})
+            peak = max(self.peak_memory_bytes(), peak_memory_bytes())
+            atomic_files.write_json(self._path, {"seconds": spent, "peak_memory_bytes": peak})
 
     def seconds(self) -> dict[str, float]:
         """Time spent in each phase so far, in seconds."""
         return dict((atomic_files.read_json(self._path) or {}).get("seconds", {}))
+
+    def peak_memory_bytes(self) -> int:
+        """The largest resident size of a process that spent time here, 0 before the first."""
+        return (atomic_files.read_json(self._path) or {}).get("peak_memory_bytes", 0)
 
     @contextlib.contextmanager
     def running(self, phase: str) -> Iterator[None]:

@@ -120,10 +120,10 @@ def _d32(settings: RecipeSettings) -> list[Stage]:
 
 
 def _logits_then_labels(settings: RecipeSettings) -> tuple[Stage, Stage]:
-    return (
-        _stage(settings, "logits", [_logits(settings)], "transfer"),
-        _labels_only(settings)[0],
-    )
+    (labels,) = _labels_only(settings)
+    if settings.fresh_head:
+        labels = labels.with_settings(reset=tuple(settings.layer_groups)[-1:])
+    return _stage(settings, "logits", [_logits(settings)], "transfer"), labels
 
 
 def _d41(settings: RecipeSettings) -> list[Stage]:
@@ -133,13 +133,12 @@ def _d41(settings: RecipeSettings) -> list[Stage]:
 def _d42(settings: RecipeSettings) -> list[Stage]:
     logits, labels = _logits_then_labels(settings)
     first, *rest = _unfreeze(labels, settings.layer_groups)
-    if settings.fresh_head:
-        first = first.with_settings(reset=tuple(settings.layer_groups)[-1:])
     return [
         *_representation_stages(settings),
         *_unfreeze(logits, settings.layer_groups),
         first,
-        *rest,
+        # A head that began anew goes on from there.
+        *(stage.with_settings(reset=()) for stage in rest),
     ]
 
 

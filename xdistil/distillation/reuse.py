@@ -15,6 +15,28 @@ logger = logging.getLogger("xdistil")
 _HIDDEN = "hidden_states_"
 
 
+def check_finished_teacher(source: Path, key: str) -> None:
+    """Raises unless `source` holds a teacher that may be taken over.
+
+    Args:
+        source: Another run's directory.
+        key: Fingerprint of what decides the teacher.
+
+    Raises:
+        InputError: If the other run has no finished teacher, or one of other inputs.
+    """
+    # config.json comes last: without it the weights may not be whole.
+    finished = (source / "teacher" / "config.json").exists()
+    record = atomic_files.read_json(source / "teacher" / "key.json")
+    if not finished or record is None:
+        raise InputError(f"{source}: --reuse_from names no run with a finished teacher.")
+    if record["key"] != key:
+        raise InputError(
+            f"{source}: its teacher was made from other text or settings than this run's; leave "
+            "--reuse_from out, or give the same data, labels, seed and teacher flags."
+        )
+
+
 def link_finished_teacher(source: Path, target: RunDirectory, key: str) -> None:
     """Takes over `source/teacher` if it was made from the same inputs and settings.
 
@@ -24,24 +46,17 @@ def link_finished_teacher(source: Path, target: RunDirectory, key: str) -> None:
         key: Fingerprint of what decides the teacher.
 
     Raises:
-        InputError: If the other run has no finished teacher, or one of other inputs.
+        InputError: As `check_finished_teacher` does.
     """
     if (target.teacher / "config.json").exists():
         return
-    record = atomic_files.read_json(source / "teacher" / "key.json")
-    if record is None:
-        raise InputError(f"{source}: --reuse_from names no run with a finished teacher.")
-    if record["key"] != key:
-        raise InputError(
-            f"{source}: its teacher was made from other text or settings than this run's; leave "
-            "--reuse_from out, or give the same data, labels, seed and teacher flags."
-        )
+    check_finished_teacher(source, key)
     link_folder(source / "teacher", target.teacher)
     logger.info("teacher: taken over from %s", source)
 
 
 def link_finished_targets(
-    source: Path,
+    source: Path | None,
     target: Path,
     needs: tuple[tuple[int, ...], bool],
     key: Callable[[tuple[int, ...], bool], str],
@@ -49,7 +64,7 @@ def link_finished_targets(
     """Takes over finished targets if they hold at least what is needed.
 
     Args:
-        source: The other run's folder of targets.
+        source: The other run's folder of targets; `None`: only what lies in `target` is looked at.
         target: Where they belong.
         needs: Indices of hidden states, and whether logits are read.
         key: From such a pair to the key of targets of this run's teacher and text.
@@ -57,8 +72,11 @@ def link_finished_targets(
     Returns:
         What the targets hold: more than needed where the other run had more.
     """
+    folder = target if target.exists() else source
+    if folder is None:
+        return needs
     try:
-        store = RecordStore.open(target if target.exists() else source, verify=False)
+        store = RecordStore.open(folder, verify=False)
     except InputError:
         return needs
     layers = tuple(
@@ -87,6 +105,8 @@ def link_folder(source: Path, target: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         shutil.copytree(source, partial, copy_function=_link)
+        if target.exists():  # left unfinished by a kill
+            shutil.rmtree(target)
         os.replace(partial, target)
     except OSError as error:  # shutil.Error is one too
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,5 +1,6 @@
 """The folder of one run (`--output_dir`): what is needed to go on, and to know what was done."""
 
+import collections
 import fcntl
 import importlib.metadata
 import json
@@ -54,6 +55,7 @@ class RunDirectory:
         self.clock = PhaseClock(self.path / "progress.json")
         self._handlers: list[tuple[logging.Logger, logging.Handler]] = []
         self.version_warnings: list[str] = []
+        self.irrelevant: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -63,6 +65,7 @@ class RunDirectory:
         overwrite: bool = False,
         *,
         inputs: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
         irrelevant: Collection[str] = (),
     ) -> "RunDirectory":
         """Makes a run's folder, or opens the one of the same configuration to go on.
@@ -72,6 +75,7 @@ class RunDirectory:
             config: All settings, as JSON would hold them; nested dicts are fine.
             overwrite: Begin anew: what an earlier run made here is removed, other files stay.
             inputs: Name of each input to its hash (`hash_files`); must stay the same too.
+            files: Path of each file to its hash: kept, and named where an input has changed.
             irrelevant: Settings that may differ between calls, such as progress bars and the path
                 itself; dotted names reach into nested dicts.
 
@@ -87,9 +91,10 @@ class RunDirectory:
         try:
             if overwrite:
                 _empty(path)
-            wanted = _record(config, inputs)
+            wanted = _record(config, inputs, files)
             run = cls(path, lock, wanted)
-            if run.config_path.exists():
+            run.irrelevant = tuple(irrelevant)
+            if run.config_path.exists() and not overwrite:
                 _compare(run, _read_config(run.config_path), wanted, irrelevant)
             else:
                 atomic_files.write_json(run.config_path, wanted)
@@ -159,6 +164,13 @@ class RunDirectory:
     def stage(self, number: int, name: str) -> "StageDirectory":
         """The folder `stages/NN-name`, made where it is not there."""
         return StageDirectory(self.path / "stages" / f"{number:02d}-{name}")
+
+    def seconds(self) -> dict[str, float]:
+        """Time spent in each phase over all calls, in seconds; runs below `languages/` too."""
+        spent = collections.Counter(self.clock.seconds())
+        for path in self.path.glob("languages/*/progress.json"):
+            spent.update(PhaseClock(path).seconds())
+        return dict(spent)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes `value` to the file `name` of this folder in one step."""
@@ -304,11 +316,14 @@ def _take_lock(path: pathlib.Path) -> int:
 
 
 def _empty(path: pathlib.Path) -> None:
-    """Removes what a run makes, and nothing else; the lock stays, being held."""
+    """Removes what a run makes, and nothing else; the lock stays, being held.
+
+    config.json stays until the new one takes its place: a kill half way leaves a folder that is
+    still known as ours.
+    """
     try:
-        # config.json goes last: a kill half way leaves a folder that is still known as ours.
-        for entry in sorted(path.iterdir(), key=lambda entry: entry.name == "config.json"):
-            if not _known(entry.name) or entry.name == "run.lock":
+        for entry in path.iterdir():
+            if not _known(entry.name) or entry.name in ("run.lock", "config.json"):
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -318,11 +333,14 @@ def _empty(path: pathlib.Path) -> None:
         raise StorageError(f"{path}: cannot be emptied: {error.strerror}") from error
 
 
-def _record(config: Mapping[str, Any], inputs: Mapping[str, str] | None) -> dict[str, Any]:
+def _record(
+    config: Mapping[str, Any], inputs: Mapping[str, str] | None, files: Mapping[str, str] | None
+) -> dict[str, Any]:
     record = {
         "format": _FORMAT,
         "settings": dict(config),
         "inputs": dict(inputs or {}),
+        "files": dict(files or {}),
         "versions": {name: _version(name) for name in _VERSIONS_OF},
     }
     # As it will be read back: tuples become lists, paths strings.
@@ -344,10 +362,12 @@ def _compare(run: RunDirectory, held: dict, wanted: dict, irrelevant: Collection
             if not any(name == key or name.startswith(f"{key}.") for key in irrelevant)
         ]
         if differing:
-            what = "other settings" if part == "settings" else "other inputs"
+            files = held.get("files", {})
+            changed = [f for f, sha in wanted["files"].items() if f in files and files[f] != sha]
+            names = f" (changed: {', '.join(changed)})" if part == "inputs" and changed else ""
             raise InputError(
-                f"{run.path}: holds a run with {what}: {'; '.join(differing)}. Give these again, "
-                "another output directory, or --overwrite"
+                f"{run.path}: holds a run with other {part}: {'; '.join(differing)}{names}. Give "
+                "these again, another output directory, or --overwrite"
             )
     run.version_warnings = [
         f"{run.path}: {name} was {before} when this run began, is {now}"

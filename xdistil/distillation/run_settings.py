@@ -138,6 +138,7 @@ class RunResult:
         student_test: The student's.
         stages: An entry per stage, as in report.json.
         teacher_passes: Times that the teacher ran over the text: 1, or 0 where no stage wants it.
+        truncation: What `seq_len` cut off, a `TruncationReport` as a dict for each split.
         per_language: A student for each language, for D0; `student` is the first of them.
     """
 
@@ -147,4 +148,5 @@ class RunResult:
     student_test: dict[str, Any] | None
     stages: list[dict[str, Any]]
     teacher_passes: float
+    truncation: dict[str, dict[str, int]]
     per_language: dict[str, TrainedModel] | None = None

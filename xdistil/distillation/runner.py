@@ -15,6 +15,7 @@ from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import EncodedExample
 from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.data.vocabulary import PrunedVocabulary
+from xdistil.distillation.encoded_text import EncodedText
 from xdistil.distillation.progress import Progress
 from xdistil.distillation.reuse import link_finished_targets, link_finished_teacher
 from xdistil.distillation.run_directory import RunDirectory
@@ -33,6 +34,19 @@ logger = logging.getLogger("xdistil")
 # Positions a batch of the teacher's pass. Under XLA the last batch of each bucket in a shard is
 # filled up, so large batches would compute more padding than they save calls.
 _TARGET_TOKENS = 1024
+
+
+def teacher_key(settings: RunSettings, data: DistillationData, encoder: TextEncoder) -> str:
+    """Fingerprint of all that decides the fine-tuned teacher."""
+    return fingerprint(
+        dataclasses.asdict(settings.teacher),
+        settings.scheme,
+        settings.seed,
+        data.labels.names,
+        data.fingerprint,
+        encoder.fingerprint,
+        keras.config.dtype_policy().name,
+    )
 
 
 class DistillationRun:
@@ -87,12 +101,14 @@ class DistillationRun:
         """
         teacher, teacher_test = self.prepare_teacher()
         stores = self._stores(teacher)
-        self._warn_of_truncation()
         student = self._student(teacher, stores)
         stages = self._distil(student, teacher, stores)
         with self.directory.clock.running("distillation"):
             student_test = self._test_scores(student, self.directory.student)
-        return RunResult(teacher, student, teacher_test, student_test, stages, self._passes(stores))
+        return RunResult(
+            *(teacher, student, teacher_test, student_test, stages, self._passes(stores)),
+            truncation=self.text.truncation,
+        )
 
     # The teacher
 
@@ -103,28 +119,16 @@ class DistillationRun:
             The teacher, and its scores on test (`None` where there is no test text).
         """
         with self.directory.clock.running("tokenize"):
-            self._train = list(self.task.encode(self.data.train))
-            self._dev = list(self.task.encode(self.data.dev))
-            self._test = list(self.task.encode(self.data.test))
+            self.text = EncodedText(self.task, self.data)
         if self.given_teacher is not None:
             return self.given_teacher, None
         teacher = self._teacher()
         with self.directory.clock.running("teacher"):
             return teacher, self._test_scores(teacher, self.directory.teacher)
 
-    def _teacher_key(self) -> str:
-        return fingerprint(
-            dataclasses.asdict(self.settings.teacher),
-            self.settings.scheme,
-            self.settings.seed,
-            self.data.labels.names,
-            self.data.fingerprint,
-            self.task.encoder.fingerprint,
-            keras.config.dtype_policy().name,
-        )
-
     def _teacher(self) -> TrainedModel:
-        folder, key = self.directory.teacher, self._teacher_key()
+        folder = self.directory.teacher
+        key = teacher_key(self.settings, self.data, self.task.encoder)
         if self.reuse:
             link_finished_teacher(self.reuse, self.directory, key)
         if (folder / "config.json").exists():
@@ -148,9 +152,9 @@ class DistillationRun:
         return trained
 
     def _fine_tune(self, trained: TrainedModel) -> dict[str, Any]:
-        logger.info("teacher: fine-tuning on %d labeled sentences", len(self._train))
+        logger.info("teacher: fine-tuning on %d labeled sentences", len(self.text.train))
         stage = self.settings.teacher.stage()
-        store = self._plain_store("labeled", self._train)
+        store = self._plain_store("labeled", self.text.train)
         trainer = StageTrainer(
             stage,
             0,
@@ -169,7 +173,7 @@ class DistillationRun:
         run = BatchedInference(trained.model, self.lengths)
 
         def score() -> float:
-            scores = self.task.evaluate(run, self._dev, self.data.dev)
+            scores = self.task.evaluate(run, self.text.dev, self.data.dev)
             return self.task.main_metric(scores)
 
         return score
@@ -180,7 +184,7 @@ class DistillationRun:
         path = folder / "test.json"
         scores = read_json(path)
         if scores is None:
-            scores = self.task.evaluate(trained.inference, self._test, self.data.test)
+            scores = self.task.evaluate(trained.inference, self.text.test, self.data.test)
             write_json(path, scores)
         return scores
 
@@ -207,27 +211,28 @@ class DistillationRun:
     def _store(
         self, name: str, teacher: TrainedModel, layers: tuple[int, ...], logits: bool
     ) -> RecordStore:
-        examples = self._examples_of(name)
         if self.settings.online or not (layers or logits):
+            folder = self.directory.records / name
             with self.directory.clock.running("tokenize"):
-                return self._plain_store(name, examples)
+                store = self._plain_store(name, self.text.examples(name, folder))
+            self.text.recall_truncation(name, folder)
+            return store
         folder = self.directory.teacher_targets / name
         text = fingerprint(name, self.data.fingerprint, self.task.encoder.fingerprint)
-        if self.reuse:
-            source = self.reuse / "teacher_targets" / name
-            layers, logits = link_finished_targets(
-                source,
-                folder,
-                (layers, logits),
-                lambda *held: targets_key(teacher.model, text, *held),
-            )
+        layers, logits = link_finished_targets(
+            self.reuse / "teacher_targets" / name if self.reuse else None,
+            folder,
+            (layers, logits),
+            lambda *held: targets_key(teacher.model, text, *held),
+        )
         logger.info("targets: the teacher reads the %s text", name)
-        total = self.data.transfer_size if name == "transfer" else len(examples)
+        lengths = {"labeled": len(self.text.train), "dev": len(self.text.dev)}
+        total = lengths.get(name, self.data.transfer_size)
         clock = self.directory.clock.running("targets")
         with clock, Progress(total, f"targets, {name}") as progress:
             store = compute_targets(
                 folder,
-                examples,
+                self.text.examples(name, folder),
                 teacher=teacher.model,
                 text=text,
                 layers=layers,
@@ -237,12 +242,8 @@ class DistillationRun:
                 jit_compile=self.settings.teacher_jit_compile,
                 on_progress=progress.reach,
             )
+        self.text.recall_truncation(name, folder)
         return store
-
-    def _examples_of(self, name: str) -> Iterable[EncodedExample]:
-        if name == "transfer":
-            return self.task.encode(self.data.transfer())
-        return self._train if name == "labeled" else self._dev
 
     def _passes(self, stores: dict[str, RecordStore]) -> float:
         """How often the teacher's outputs were computed for the text, over all calls."""
@@ -301,7 +302,7 @@ class DistillationRun:
         kept = read_json(path)
         if kept is None:
             encoder = self.task.encoder
-            counts = PrunedVocabulary.count(self._train, encoder.vocabulary_size)
+            counts = PrunedVocabulary.count(self.text.train, encoder.vocabulary_size)
             for token_ids in self._transfer_ids(stores):
                 np.add.at(counts, token_ids, 1)
             vocabulary = PrunedVocabulary.from_counts(
@@ -317,7 +318,7 @@ class DistillationRun:
             for features, _ in read_records([stores["transfer"]], shuffle=False):
                 yield features["token_ids"].numpy()
         else:
-            for example in self._examples_of("transfer"):
+            for example in self.text.examples("transfer", self.directory.records):
                 yield example.token_ids
 
     # The stages
@@ -367,14 +368,3 @@ class DistillationRun:
             "Stages": ", ".join(stage.name for stage in self.settings.stages),
             "Seed": self.settings.seed,
         }
-
-    def _warn_of_truncation(self) -> None:
-        encoder = self.task.encoder
-        if encoder.truncated_sentences:
-            logger.warning(
-                "%d sentences are longer than %d word pieces; %d of their words were not read, and "
-                "count as O where they are scored",
-                encoder.truncated_sentences,
-                encoder.seq_len,
-                encoder.truncated_words,
-            )

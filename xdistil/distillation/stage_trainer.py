@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from xdistil.distillation.run_directory import StageDirectory
 from xdistil.distillation.seeds import derive_seed, seed_dropout
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.state import collect_variables, load_state, save_state
+from xdistil.distillation.step_watch import StepWatch
 from xdistil.errors import InputError
 
 logger = logging.getLogger("xdistil")
@@ -70,7 +70,7 @@ class StageSettings:
 
 
 @dataclasses.dataclass
-class _Position:
+class Position:
     """Where training stands; kept in each checkpoint."""
 
     epoch: int = 0
@@ -187,12 +187,12 @@ class StageTrainer:
             self.model, optimizer=distiller.optimizer, metrics=distiller.metrics
         )
 
-    def _resume(self, distiller: Distiller) -> tuple[_Position, list[np.ndarray] | None]:
+    def _resume(self, distiller: Distiller) -> tuple[Position, list[np.ndarray] | None]:
         if not self.directory.checkpoint.exists():
             self._reset_groups()
             return self._beginning(), None
         metadata = load_state(self.directory.checkpoint, self._state(distiller))
-        position = _Position(**json.loads(metadata["position"]))
+        position = Position(**json.loads(metadata["position"]))
         logger.info(
             "%s: goes on at epoch %d, step %d", self.stage.name, position.epoch + 1, position.step
         )
@@ -200,13 +200,13 @@ class StageTrainer:
         values = [v.numpy() for metric in distiller.metrics for v in metric.variables]
         return position, values if position.step else None
 
-    def _beginning(self) -> _Position:
+    def _beginning(self) -> Position:
         # What the stage was given is a candidate as well: a stage never lowers the metric on dev.
         # (A loss of the stage's own says nothing of what it was given.)
         if self.stage.monitor == "loss" or self.stage.reset:
-            return _Position()
+            return Position()
         save_state(self.directory.best, self.weights)
-        return _Position(best_score=float(self.score()))
+        return Position(best_score=float(self.score()))
 
     def _reset_groups(self) -> None:
         if not self.stage.reset:
@@ -219,20 +219,20 @@ class StageTrainer:
             ):
                 layer.set_weights(new.get_weights())
 
-    def _exhausted(self, position: _Position) -> bool:
+    def _exhausted(self, position: Position) -> bool:
         patience = self.stage.patience
         return patience > 0 and position.epoch - 1 - position.best_epoch >= patience
 
     def _train_epoch(
         self,
         distiller: Distiller,
-        position: _Position,
+        position: Position,
         metric_values: list[np.ndarray] | None,
         progress: Progress,
     ) -> None:
         if position.step == 0:
             seed_dropout(self.model, self.settings.seed, self.number, position.epoch)
-        watch = _StepWatch(self, distiller, position, metric_values, progress)
+        watch = StepWatch(self, distiller, position, metric_values, progress)
         # Stopped after the last step, before dev was scored: then no step is left to take, and the
         # metrics hold what the checkpoint brought.
         if position.step < self.steps:
@@ -245,12 +245,14 @@ class StageTrainer:
             )
         watch.stop_clock()
         logs = {name: float(v) for name, v in distiller.get_metrics_result().items()}
+        # After the last step only dev's loss shows what that step did.
         logs |= self._dev_scores(distiller)
+        self.refuse_if_not_finite(sum(logs.values()), position)
         position.epoch += 1
         position.step = 0
         self._select(position, logs)
         position.history.append({"epoch": position.epoch, **logs})
-        self._save(distiller, position)
+        self.save(distiller, position)
         self.directory.write_history(position.history)
         self._write_events(position.epoch, logs)
         progress.say(self._line(position, logs))
@@ -276,7 +278,7 @@ class StageTrainer:
         losses = distiller.evaluate(dev, verbose=0, return_dict=True)
         return {f"dev_{name}": float(value) for name, value in losses.items()}
 
-    def _select(self, position: _Position, logs: dict[str, float]) -> None:
+    def _select(self, position: Position, logs: dict[str, float]) -> None:
         score = logs["dev_metric"] if self.stage.monitor == "metric" else -logs["dev_loss"]
         if position.best_score is None or score > position.best_score:
             position.best_score = score
@@ -285,10 +287,12 @@ class StageTrainer:
             # in these very weights again.
             save_state(self.directory.best, self.weights)
 
-    def _finish(self, position: _Position) -> dict[str, Any]:
+    def _finish(self, position: Position) -> dict[str, Any]:
         if self.directory.best.exists():
             load_state(self.directory.best, self.weights)
         save_state(self.directory.final, self.weights)
+        # Again, for a stage killed between its last checkpoint and its history.
+        self.directory.write_history(position.history)
         best = position.history[position.best_epoch] if position.best_epoch >= 0 else {}
         names = [loss.name for loss in self.stage.terms]
         record = {
@@ -329,69 +333,34 @@ class StageTrainer:
         )
         return batches.with_options(options)
 
-    def _save(self, distiller: Distiller, position: _Position) -> None:
+    def refuse_if_not_finite(self, loss: float, position: Position) -> None:
+        """Ends the run at a loss of NaN or infinity.
+
+        Raises:
+            InputError: It is one.
+        """
+        if np.isfinite(loss):
+            return
+        checkpoint = self.directory.checkpoint
+        held = f"the last checkpoint is {checkpoint}; " if checkpoint.exists() else ""
+        raise InputError(
+            f"stage {self.stage.name}: the loss is {loss} at epoch {position.epoch + 1}, step "
+            f"{position.step}; {held}lower the learning rate and give another output directory"
+        )
+
+    def save(self, distiller: Distiller, position: Position) -> None:
+        """Writes the checkpoint, unless the weights hold NaN."""
         # A step may have left NaN that only the next loss would show: such a state is not kept.
         if not all(np.isfinite(v.numpy()).all() for v in self.model.trainable_variables):
             return
         metadata = {"position": json.dumps(dataclasses.asdict(position))}
         save_state(self.directory.checkpoint, self._state(distiller), metadata)
 
-    def _progress(self, position: _Position) -> Progress:
+    def _progress(self, position: Position) -> Progress:
         progress = self._progress_class(self.steps * self.stage.epochs, self.stage.name)
         progress.start_at(position.epoch * self.steps + position.step)
         return progress
 
-    def _line(self, position: _Position, logs: dict[str, float]) -> str:
+    def _line(self, position: Position, logs: dict[str, float]) -> str:
         scores = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
         return f"{self.stage.name}: epoch {position.epoch}/{self.stage.epochs}: {scores}"
-
-
-class _StepWatch(keras.callbacks.Callback):
-    """Counts steps, shows progress, writes checkpoints within an epoch."""
-
-    def __init__(
-        self,
-        trainer: StageTrainer,
-        distiller: Distiller,
-        position: _Position,
-        metric_values: list[np.ndarray] | None,
-        progress: Progress,
-    ):
-        super().__init__()
-        self.trainer = trainer
-        self.distiller = distiller
-        self.position = position
-        self.metric_values = metric_values
-        self.progress = progress
-        self.clock = time.monotonic()
-        self.saved = self.clock
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self.metric_values is None:
-            return
-        variables = [v for metric in self.distiller.metrics for v in metric.variables]
-        for variable, value in zip(variables, self.metric_values, strict=True):
-            variable.assign(value)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.position.step += 1
-        self.position.steps_done += 1
-        loss = float((logs or {}).get("loss", 0.0))
-        if not np.isfinite(loss):
-            checkpoint = self.trainer.directory.checkpoint
-            held = f"the last checkpoint is {checkpoint}; " if checkpoint.exists() else ""
-            raise InputError(
-                f"stage {self.trainer.stage.name}: the loss is {loss} at epoch "
-                f"{self.position.epoch + 1}, step {self.position.step}; {held}lower the learning "
-                "rate and give another output directory"
-            )
-        self.progress.advance(1, loss)
-        if time.monotonic() - self.saved > self.trainer.settings.checkpoint_seconds:
-            self.stop_clock()
-            self.trainer._save(self.distiller, self.position)
-            self.saved = time.monotonic()
-
-    def stop_clock(self) -> None:
-        now = time.monotonic()
-        self.position.seconds += now - self.clock
-        self.clock = now

@@ -27,6 +27,8 @@ _TOP = {
     "peak_memory_bytes": int,
     "teacher_passes": int,
 }
+# Not in reports that were written before there was such a key.
+_OPTIONAL = {"truncation": dict}
 _MODEL = {"name": str, "parameters": int, "test": (dict, type(None))}
 _LATENCY = {
     "batch_size": int,
@@ -68,6 +70,7 @@ def build_report(
     seconds: Mapping[str, float],
     peak_memory_bytes: int,
     teacher_passes: int,
+    truncation: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
     """Put together the report of a run, and check it against the contract.
 
@@ -86,6 +89,8 @@ def build_report(
         seconds: `{tokenize, teacher, targets, distillation, total}`; 0 for what did not happen.
         peak_memory_bytes: largest resident size of the process.
         teacher_passes: how often the teacher ran over the transfer text.
+        truncation: for each split, how many of its `sentences` and `words` were longer than the
+            model reads: `truncated_sentences`, `truncated_words`, and `longest` in pieces.
 
     Returns:
         The report: the arguments, `retention` (the student's test metric over the teacher's; `None`
@@ -108,6 +113,7 @@ def build_report(
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes,
         "teacher_passes": teacher_passes,
+        "truncation": dict(truncation or {}),
     }
     report = _plain(report)
     _check_report(report)
@@ -191,7 +197,8 @@ def _plain(value: Any) -> Any:
 
 def _check_report(report: Any) -> None:
     _check(report, _TOP, "report")
-    if unknown := sorted(report.keys() - _TOP.keys()):
+    _check(report, {key: kind for key, kind in _OPTIONAL.items() if key in report}, "report")
+    if unknown := sorted(report.keys() - _TOP.keys() - _OPTIONAL.keys()):
         raise ValueError(f"report has the unknown key {unknown[0]!r}; known: {', '.join(_TOP)}.")
     for role in ("teacher", "student"):
         _check(report[role], _MODEL, role)

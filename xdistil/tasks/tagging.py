@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xdistil.data.encoding import TextEncoder
+from xdistil.data.encoding import TextEncoder, TruncationReport
 from xdistil.data.examples import EncodedExample, TaggedSentence
 from xdistil.data.labels import Labels
 from xdistil.errors import InputError
@@ -63,11 +63,14 @@ class Tagging:
         """Where the teacher's logits mean something: `"words"` or `"pieces"`."""
         return self.scheme
 
-    def encode(self, sentences: Iterable[TaggedSentence]) -> Iterator[EncodedExample]:
+    def encode(
+        self, sentences: Iterable[TaggedSentence], report: TruncationReport | None = None
+    ) -> Iterator[EncodedExample]:
         """Encodes sentences; those with tags get labels.
 
         Args:
             sentences: Words with or without tags; read lazily.
+            report: Where truncation is counted; default: the encoder's own count.
 
         Yields:
             Examples in the order of the sentences.
@@ -79,7 +82,7 @@ class Tagging:
                 pending.append(sentence)
                 yield sentence
 
-        for taken, example in enumerate(self.encoder.encode(remember())):
+        for taken, example in enumerate(self.encoder.encode(remember(), report=report)):
             self._add_labels(example, pending.popleft(), taken)
             yield example
 

@@ -1,0 +1,65 @@
+"""What happens after each step of a stage."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from xdistil.distillation.distiller import Distiller
+from xdistil.distillation.progress import Progress
+
+if TYPE_CHECKING:
+    from xdistil.distillation.stage_trainer import Position, StageTrainer
+
+
+class StepWatch(keras.callbacks.Callback):
+    """Counts steps, shows progress, writes checkpoints within an epoch.
+
+    Args:
+        trainer: The `StageTrainer` whose epoch this is.
+        distiller: What it trains.
+        position: Where the stage stands; counted up here.
+        metric_values: Values of the metrics' variables at the start of a broken epoch's rest.
+        progress: The bar.
+    """
+
+    def __init__(
+        self,
+        trainer: "StageTrainer",
+        distiller: Distiller,
+        position: "Position",
+        metric_values: list[np.ndarray] | None,
+        progress: Progress,
+    ):
+        super().__init__()
+        self.trainer = trainer
+        self.distiller = distiller
+        self.position = position
+        self.metric_values = metric_values
+        self.progress = progress
+        self.clock = time.monotonic()
+        self.saved = self.clock
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self.metric_values is None:
+            return
+        variables = [v for metric in self.distiller.metrics for v in metric.variables]
+        for variable, value in zip(variables, self.metric_values, strict=True):
+            variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.position.step += 1
+        self.position.steps_done += 1
+        loss = float((logs or {}).get("loss", 0.0))
+        self.trainer.refuse_if_not_finite(loss, self.position)
+        self.progress.advance(1, loss)
+        if time.monotonic() - self.saved > self.trainer.settings.checkpoint_seconds:
+            self.stop_clock()
+            self.trainer.save(self.distiller, self.position)
+            self.saved = time.monotonic()
+
+    def stop_clock(self) -> None:
+        now = time.monotonic()
+        self.position.seconds += now - self.clock
+        self.clock = now
