@@ -15,6 +15,8 @@ def run_model_checks(
     expected_parameters: int,
     expected_hidden_states: list[int],
     folder: Path,
+    idle_weights: tuple[str, ...] = (),
+    logits_of_float64: str = "float64",
 ) -> None:
     """Put a model through what all models of the package promise.
 
@@ -24,6 +26,8 @@ def run_model_checks(
         expected_parameters: what `count_params` gives.
         expected_hidden_states: width of each hidden state, bottom to top.
         folder: an empty folder, for saving.
+        idle_weights: ends of the paths of weights that change no output, and so never learn.
+        logits_of_float64: dtype of the logits under the policy float64.
     """
     keras.utils.set_random_seed(3)
     model = make()
@@ -32,8 +36,9 @@ def run_model_checks(
     _check_padding(model, features)
     _check_compiled(model, features)
     _check_saving(model, features, folder)
-    for policy in ("mixed_bfloat16", "mixed_float16", "float64"):
-        _check_precision(make, model, features, policy)
+    for policy in ("float32", "mixed_bfloat16", "mixed_float16", "float64"):
+        logits_dtype = logits_of_float64 if policy == "float64" else "float32"
+        _check_precision(make, model, features, policy, logits_dtype, idle_weights)
 
 
 def _features(vocabulary_size: int, lengths: list[int], length: int) -> dict[str, np.ndarray]:
@@ -90,7 +95,7 @@ def _check_saving(model, features, folder) -> None:
     assert all(np.array_equal(left, right) for left, right in pairs)
 
 
-def _check_precision(make, model, features, policy: str) -> None:
+def _check_precision(make, model, features, policy, logits_dtype, idle_weights) -> None:
     """Another precision gives nearly the same logits, and every weight learns."""
     other = make(dtype=policy)
     for target, source in zip(other.weights, model.weights, strict=True):
@@ -98,15 +103,20 @@ def _check_precision(make, model, features, policy: str) -> None:
     with tf.GradientTape() as tape:
         logits = other(features, training=True)["logits"]
         loss = tf.reduce_sum(logits * tf.cast(features["padding_mask"][..., None], logits.dtype))
-    assert logits.dtype == ("float64" if policy == "float64" else "float32")
+    assert logits.dtype == logits_dtype
+    assert {weight.dtype for weight in other.weights} <= {"float32", logits_dtype, other.dtype}
     gradients = tape.gradient(loss, [weight.value for weight in other.trainable_weights])
     for weight, gradient in zip(other.trainable_weights, gradients, strict=True):
         assert gradient is not None, f"{weight.path} has no gradient"
-        assert np.isfinite(tf.convert_to_tensor(gradient)).all(), weight.path
+        gradient = np.abs(tf.convert_to_tensor(gradient))
+        assert np.isfinite(gradient).all(), weight.path
+        # Beyond the rounding error of a gradient that ought to be 0.
+        learns = gradient.max() > 1e-5
+        assert learns != weight.path.endswith(idle_weights), f"{weight.path}: {gradient.max()}"
     real = features["padding_mask"].astype(bool)
     expected = model(features, training=False)["logits"].numpy()[real]
     received = other(features, training=False)["logits"].numpy()[real]
-    tolerance = 1e-5 if policy == "float64" else 0.03 * max(1.0, np.abs(expected).max())
+    tolerance = 0.03 * max(1.0, np.abs(expected).max()) if policy.startswith("mixed") else 1e-5
     np.testing.assert_allclose(received, expected, rtol=0, atol=tolerance)
 
 
