@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,22 +14,9 @@ from xdistil.data.examples import TaggedSentence
 from xdistil.data.readers import read_tagged
 from xdistil.errors import InputError
 
-PIECES = [
-    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
-    *("ada", "lives", "in", "tur", "##in", "##s", ".", "[", "]", "sep", "cafe", "café", "a", "##b"),
-    *("Ada", "Tur", "Café", "москва", "Москва", "東", "京", "##京", "sigma", "ς", "σ", "##!", "!"),
-]
-TEXTS = [
-    "Ada lives in Turin .",
-    "ADA LIVES IN TURINS!",
-    "Café café cafe\u0301 CAFE",
-    "東京 москва Москва",
-    "x\u200by a\u00adb \u200b [SEP] [MASK]",
-    "ab" * 60,
-    "ς Σ σ",
-    "a",
-    "",
-]
+# Word pieces, texts, and what transformers makes of them: see make_pieces.py beside the file.
+FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "pieces.json").read_text("utf-8"))
+PIECES, TEXTS = FIXTURE["pieces"], FIXTURE["texts"]
 
 
 def sentence(text):
@@ -171,58 +159,63 @@ def test_examples_keep_the_order_and_language_of_the_sentences(encoder):
     assert [len(example) for example in examples] == [3, 4, 5]
 
 
-def assert_pieces_as_in_transformers(ours, theirs):
-    assert ours.vocabulary_size == len(theirs)
-    for one, example in zip(SENTENCES, ours.encode(SENTENCES), strict=True):
-        expected = theirs(list(one.words), is_split_into_words=True, split_special_tokens=True)
-        assert example.token_ids.tolist() == expected["input_ids"]
+def assert_pieces_as_in_transformers(encoder, token_ids, word_ids):
+    examples = list(encoder.encode(SENTENCES))
+    assert [example.token_ids.tolist() for example in examples] == token_ids
+    for one, example, words in zip(SENTENCES, examples, word_ids, strict=True):
         first = {}
-        for position, word in enumerate(expected.word_ids()):
+        for position, word in enumerate(words):
             first.setdefault(word, position)
         positions = [first.get(word, -1) for word in range(len(one.words))]
         assert example.word_positions.tolist() == positions
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"do_lower_case": True},
-        {"do_lower_case": False},
-        {"do_lower_case": True, "strip_accents": False},
-        {"do_lower_case": False, "strip_accents": True},
-        {"do_lower_case": True, "tokenize_chinese_chars": False},
-    ],
-)
+@pytest.mark.parametrize("expected", FIXTURE["expected"], ids=lambda one: str(one["settings"]))
 @pytest.mark.filterwarnings("ignore:.*capitals")
-def test_a_vocabulary_file_gives_the_pieces_of_transformers(folder, settings):
-    transformers = pytest.importorskip("transformers")
+def test_a_vocabulary_file_gives_the_pieces_of_transformers(folder, expected):
+    settings = expected["settings"]
     configure(folder, **settings)
     encoder = TextEncoder.from_folder(folder)
     lower_case = settings.get("do_lower_case", True)
     assert encoder.lower_case is lower_case
     assert encoder.strip_accents is settings.get("strip_accents", lower_case)
     assert encoder.split_chinese_characters is settings.get("tokenize_chinese_chars", True)
-    theirs = transformers.BertTokenizerFast.from_pretrained(folder)
-    assert_pieces_as_in_transformers(encoder, theirs)
-    assert set(encoder.special_ids) == set(theirs.all_special_ids)
+    assert encoder.vocabulary == PIECES
+    assert_pieces_as_in_transformers(encoder, expected["token_ids"], expected["word_ids"])
+    assert sorted(encoder.special_ids) == expected["special_ids"]
 
 
 @pytest.mark.parametrize("lower_case", [True, False])
-def test_a_saved_encoder_reads_back_the_same_here_and_in_transformers(folder, tmp_path, lower_case):
-    transformers = pytest.importorskip("transformers")
-    configure(
-        folder, do_lower_case=lower_case, strip_accents=False, tokenizer_class="BertTokenizer"
-    )
-    encoder = TextEncoder.from_folder(folder, seq_len=50)
-    encoder.save(tmp_path / "saved")
+def test_a_saved_encoder_reads_back_the_same(folder, tmp_path, lower_case):
+    encoder = save_encoder(folder, tmp_path / "saved", lower_case)
     again = TextEncoder.from_folder(tmp_path / "saved", seq_len=50)
     assert again.fingerprint == encoder.fingerprint
     assert again.special_ids == encoder.special_ids
     assert again.vocabulary == encoder.vocabulary == PIECES
+
+
+@pytest.mark.parametrize("lower_case", [True, False])
+def test_a_saved_encoder_is_read_by_transformers(folder, tmp_path, lower_case):
+    transformers = pytest.importorskip("transformers")
+    encoder = save_encoder(folder, tmp_path / "saved", lower_case)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")
     assert theirs.model_max_length == 50
-    assert_pieces_as_in_transformers(again, theirs)
+    assert len(theirs) == encoder.vocabulary_size
+    encoded = [
+        theirs(list(one.words), is_split_into_words=True, split_special_tokens=True)
+        for one in SENTENCES
+    ]
+    token_ids = [one["input_ids"] for one in encoded]
+    assert_pieces_as_in_transformers(encoder, token_ids, [one.word_ids() for one in encoded])
+
+
+def save_encoder(folder, saved, lower_case):
+    configure(
+        folder, do_lower_case=lower_case, strip_accents=False, tokenizer_class="BertTokenizer"
+    )
+    encoder = TextEncoder.from_folder(folder, seq_len=50)
+    encoder.save(saved)
+    return encoder
 
 
 def test_padding_and_truncation_of_the_file_are_switched_off(encoder, tmp_path):
