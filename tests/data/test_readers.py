@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import threading
 
 import pytest
 
@@ -26,6 +28,7 @@ COLUMNS = (
     "-DOCSTART- -X- O\n\nAda NNP B-PER\nlives VBZ O\nin IN O\nTurin NNP B-LOC\n"
     "\n# id = 2\nRosa NNP B-PER\nLee NNP I-PER\nleft VBD O\n"
 )
+ROSA_IN_COLUMNS = "Rosa\tB-PER\nLee\tI-PER\nleft\tO\n"
 JSON_LINES = "".join(
     json.dumps({"tokens": one.words, "tags": one.tags}) + "\n" for one in (ADA, ROSA)
 )
@@ -58,8 +61,11 @@ def write(tmp_path):
         ("a.txt", JSON_LINES),
         (
             "tab_columns.txt",
-            "Ada\tB-PER\nlives\tO\nin\tO\nTurin\tB-LOC\n\nRosa\tB-PER\nLee\tI-PER\nleft\tO\n",
+            "Ada\tB-PER\nlives\tO\nin\tO\nTurin\tB-LOC\n\n" + ROSA_IN_COLUMNS,
         ),
+        ("columns.tsv", "Ada\tB-PER\nlives\tO\nin\tO\nTurin\tB-LOC\n\n" + ROSA_IN_COLUMNS),
+        ("a.tsv", COLUMNS.replace(" ", "\t").replace("#\tid\t=\t", "# id = ")),
+        ("a.tsv", TAB_SEPARATED.replace("\n", "\n\n")),
         ("a.tsv", TAB_SEPARATED.replace("\n", "\r\n")),
         ("a.tsv", "\ufeff" + TAB_SEPARATED),
         ("a.tsv", "\n" + TAB_SEPARATED.rstrip("\n")),
@@ -72,6 +78,27 @@ def test_each_format_gives_the_same_sentences(write, name, content, packed):
 
 def test_gzip_is_recognised_without_its_suffix(write):
     assert list(read_tagged(write("a.tsv", gzip.compress(TAB_SEPARATED.encode())))) == [ADA, ROSA]
+
+
+def test_columns_of_one_sentence_in_a_tsv_file_are_told_by_the_blank_line_at_its_end(write):
+    assert list(read_tagged(write("a.tsv", ROSA_IN_COLUMNS + "\n"))) == [ROSA]
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.tsv", "pipe.jsonl"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_is_read_whole(tmp_path, name, pack):
+    pipe = tmp_path / name
+    os.mkfifo(pipe)
+    content = JSON_LINES if "json" in name else TAB_SEPARATED
+    writer = threading.Thread(
+        target=lambda: pipe.write_bytes(pack(content.encode() * 300)), daemon=True
+    )
+    writer.start()
+    found = []
+    reader = threading.Thread(target=lambda: found.extend(read_tagged(pipe)), daemon=True)
+    reader.start()
+    reader.join(timeout=20)
+    assert found == [ADA, ROSA] * 300
 
 
 def test_only_newlines_end_a_row_and_only_spaces_end_a_word(write):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
 
 from xdistil.data.lines import numbered_lines
 from xdistil.errors import InputError
+
+Lines = Iterable[tuple[int, str]]
 
 _LINES_TO_LOOK_AT = 200
 _COMMENT = re.compile(r"# \S+ = ")
@@ -40,50 +42,51 @@ class Row:
         return self.lines[position] if self.lines else self.line
 
 
-def choose_format(path: str) -> Callable[[str], Iterator[Row]]:
-    """The reader of a file, by its suffix, or by its first lines if the suffix is no help.
+def read_rows(path: str) -> Iterator[Row]:
+    """The sentences of a file, whose format its suffix tells, or its first lines.
+
+    A `.tsv` file may hold columns: a word, a tab and a tag in every line, blank lines between.
 
     Args:
         path: the file; `.gz` at the end is no suffix.
 
     Raises:
-        InputError: the file cannot be read, or it holds only blank lines.
+        InputError: the file cannot be read, or a line is not of its format.
     """
     suffix = PurePath(path.removesuffix(".gz")).suffix.lower()
-    by_suffix = {
-        ".tsv": read_tab_separated,
-        ".conll": read_columns,
-        ".bio": read_columns,
-        ".iob": read_columns,
-        ".iob2": read_columns,
-        ".jsonl": read_json_lines,
-        ".ndjson": read_json_lines,
-        ".json": read_json_lines,
-    }
-    return by_suffix.get(suffix) or _guess_format(path)
+    lines = numbered_lines(path)
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix](path, lines)
+    # A pipe cannot be read again: the lines that were looked at go to the reader too.
+    head = list(islice(lines, _LINES_TO_LOOK_AT))
+    return _guess_format(path, suffix, [line for _, line in head])(path, chain(head, lines))
 
 
-def _guess_format(path: str) -> Callable[[str], Iterator[Row]]:
-    head = [line.strip(" \r") for _, line in islice(numbered_lines(path), _LINES_TO_LOOK_AT)]
+def _guess_format(path: str, suffix: str, head: list[str]) -> Callable[[str, Lines], Iterator[Row]]:
+    head = [line.strip(" \r") for line in head]
     lines = [line for line in head if line]
+    if suffix == ".tsv" and not any("\t" in line for line in lines):
+        return read_tab_separated
     if not lines:
         raise InputError(f"{path}: only blank lines at its beginning: give a file with sentences")
-    if lines[0].startswith("{"):
+    if lines[0].startswith("{") and suffix != ".tsv":
         return read_json_lines
-    # In columns every line has a word and a tag, and blank lines stand between sentences; a line of
-    # the tab-separated format has one tab, and spaces within its halves.
-    between = "" in head[:-1] or lines[0].startswith("-DOCSTART-")
+    return read_columns if _holds_columns(head, lines) else read_tab_separated
+
+
+def _holds_columns(head: list[str], lines: list[str]) -> bool:
+    # In columns every line has a word and a tag, and a blank line ends a sentence; a line of the
+    # tab-separated format has one tab, and spaces within its halves.
+    ended = "" in head[head.index(lines[0]) :] or lines[0].startswith("-DOCSTART-")
     tabs = any("\t" in line for line in lines)
-    if (between or not tabs) and all(
+    return (ended or not tabs) and all(
         len(line.split()) >= 2 and not (" " in line and "\t" in line) for line in lines
-    ):
-        return read_columns
-    return read_tab_separated
+    )
 
 
-def read_tab_separated(path: str) -> Iterator[Row]:
+def read_tab_separated(path: str, numbered: Lines) -> Iterator[Row]:
     """A sentence a line: words, a tab, tags; each separated by spaces and by nothing else."""
-    for number, line in numbered_lines(path):
+    for number, line in numbered:
         if not line.strip():
             continue
         words, tab, tags = line.partition("\t")
@@ -100,10 +103,10 @@ def read_tab_separated(path: str) -> Iterator[Row]:
         yield Row(_split_at_spaces(words), _split_at_spaces(tags), number)
 
 
-def read_columns(path: str) -> Iterator[Row]:
+def read_columns(path: str, numbered: Lines) -> Iterator[Row]:
     """A word a line, its tag in the last column; a blank line between sentences."""
     rows: list[tuple[str, str, int]] = []
-    for number, line in numbered_lines(path):
+    for number, line in numbered:
         if not line.strip() or line.startswith("-DOCSTART-"):
             if rows:
                 yield _row_of_columns(rows)
@@ -128,9 +131,9 @@ def _row_of_columns(rows: list[tuple[str, str, int]]) -> Row:
     return Row(words, tags, lines[0], lines=lines)
 
 
-def read_json_lines(path: str) -> Iterator[Row]:
+def read_json_lines(path: str, numbered: Lines) -> Iterator[Row]:
     """An object a line: `tokens` or `words`, `tags` or `ner_tags`, and maybe `language`."""
-    for number, line in numbered_lines(path):
+    for number, line in numbered:
         if not line.strip():
             continue
         try:
@@ -168,6 +171,17 @@ def _json_list(record: dict, keys: tuple[str, str], kind: Any, path: str, number
                 f"{path}:{number}: half of a surrogate pair in {value!r}: write the character whole"
             )
     return tuple(values)
+
+
+_BY_SUFFIX = {
+    ".conll": read_columns,
+    ".bio": read_columns,
+    ".iob": read_columns,
+    ".iob2": read_columns,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".json": read_json_lines,
+}
 
 
 def _split_at_spaces(text: str) -> tuple[str, ...]:

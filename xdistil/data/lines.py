@@ -18,7 +18,8 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
 
     A line ends at `\n` (or `\r\n`) and at nothing else: U+2028, U+0085 and form feeds are
     characters like any other, which Python's own text mode and `str.splitlines` do not respect. A
-    byte order mark at the beginning is dropped. One line at a time is in memory.
+    byte order mark at the beginning is dropped. One line at a time is in memory, and the file is
+    opened once, so a pipe will do.
 
     Args:
         path: the file.
@@ -29,16 +30,16 @@ def numbered_lines(path: str) -> Iterator[tuple[int, str]]:
     """
     number = 0
     try:
-        with open(path, "rb") as probe:
-            magic = probe.read(2)
-        if not magic:
-            raise InputError(f"{path}: the file is empty: give a file with at least one line")
-        if str(path).endswith(".gz") and magic != _GZIP_MAGIC:
-            raise InputError(
-                f"{path}: not gzip data, although its name ends in .gz: rename or compress it"
-            )
-        with gzip.open(path, "rb") if magic == _GZIP_MAGIC else open(path, "rb") as file:
-            for raw in file:
+        # Opened once: what was read of a pipe is gone.
+        with open(path, "rb") as file:
+            magic = file.peek(2)[:2]
+            if not magic:
+                raise InputError(f"{path}: the file is empty: give a file with at least one line")
+            if str(path).endswith(".gz") and magic != _GZIP_MAGIC:
+                raise InputError(
+                    f"{path}: not gzip data, although its name ends in .gz: rename or compress it"
+                )
+            for raw in gzip.GzipFile(fileobj=file) if magic == _GZIP_MAGIC else file:
                 number += 1
                 if number == 1:
                     raw = raw.removeprefix(_BYTE_ORDER_MARK)

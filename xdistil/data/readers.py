@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from xdistil.data.examples import TaggedSentence
-from xdistil.data.formats import choose_format
+from xdistil.data.formats import read_rows
 from xdistil.data.labels import Labels
 from xdistil.data.lines import numbered_lines
 from xdistil.data.read_report import ReadReport
@@ -78,6 +78,7 @@ def read_tagged(
 
     - tab-separated (`.tsv`): a sentence a line, its words, a tab, its tags; words and tags are
       separated by a space each. Only the space separates: a no-break space is part of its word.
+      A `.tsv` file of one word a line, with blank lines between, is read as columns.
     - columns (`.conll`, `.bio`): a word a line, its tag in the last of several columns; a blank
       line between sentences. `-DOCSTART-` lines and comments of the form `# key = value` are
       skipped.
@@ -120,7 +121,7 @@ def _read_tagged(
         checker = TagChecker(path, labels, report)
         folder_language = _folder_language(path)
         found = False
-        for row in choose_format(path)(path):
+        for row in read_rows(path):
             tags, prefix = checker.check(row)
             sentence = TaggedSentence(
                 row.words, tags, prefix or language or row.language or folder_language
