@@ -61,6 +61,12 @@ def _from_checkpoint(labels: Labels) -> TeacherSource:
             f"--seq_len={FLAGS.seq_len}: the teacher {folder} reads at most {config.max_length} "
             "word pieces; lower --seq_len."
         )
+    encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
+    if encoder.vocabulary_size > config.vocabulary_size:
+        raise InputError(
+            f"{folder}: its tokenizer has {encoder.vocabulary_size} word pieces, its model only "
+            f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
+        )
     tagger = checkpoint.label_names is not None
     fits = tagger and FLAGS.scheme == "words" and set(checkpoint.label_names) == set(labels)
     if not FLAGS.teacher_epochs and not fits:
@@ -79,7 +85,6 @@ def _from_checkpoint(labels: Labels) -> TeacherSource:
         )
 
     files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
-    encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
     parts = [encoder.fingerprint, *(sha256_of_file(path) for path in files)]
     digest = hashlib.sha256("".join(parts).encode())
     return TeacherSource(encoder, config.num_layers, config.embedding_dim, digest.hexdigest(), make)
