@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,10 +10,10 @@ from xdistil.data.examples import EncodedExample
 
 
 class PrunedVocabulary:
-    """Teacher ids that are kept, and the table from teacher ids to student ids.
+    """Teacher ids that a student keeps, in ascending order: the i-th gets its embedding row i.
 
-    Student ids follow the order of the teacher ids. Pieces that are dropped become the student's
-    unknown token. Teacher and student read the same `token_ids`; the student looks its own up.
+    Pieces that are dropped become the student's unknown token. Teacher and student read the same
+    `token_ids`; the student looks its own rows up, see `BiLSTMStudent`.
 
     Args:
         kept_ids: the teacher ids that are kept, each once; sorted here.
@@ -31,7 +30,10 @@ class PrunedVocabulary:
     vocabulary = PrunedVocabulary.from_counts(
         counts, special_ids=encoder.special_ids, unk_id=encoder.unk_id
     )
-    student_ids = vocabulary.table[token_ids]
+    student = BiLSTMStudent(
+        len(vocabulary), num_classes,
+        kept_token_ids=vocabulary.kept_ids, unknown_token_id=vocabulary.unk_id,
+    )
     ```
     """
 
@@ -41,15 +43,12 @@ class PrunedVocabulary:
             raise ValueError(
                 f"`kept_ids` must hold different ids from 0 to {size - 1}, received {kept}"
             )
-        place = int(np.searchsorted(kept, unk_id))
-        if place == len(kept) or kept[place] != unk_id:
+        if unk_id not in kept:
             raise ValueError(f"`unk_id` must be one of `kept_ids`, received {unk_id}")
         self.kept_ids: np.ndarray = kept
         self.unk_id = int(unk_id)
-        self.table: np.ndarray = np.full(size, place, np.int32)
-        self.table[kept] = np.arange(len(kept), dtype=np.int32)
+        self.size = int(size)
         self.kept_ids.flags.writeable = False
-        self.table.flags.writeable = False
 
     @staticmethod
     def count(examples: Iterable[EncodedExample], size: int) -> np.ndarray:
@@ -85,33 +84,9 @@ class PrunedVocabulary:
         kept = set(np.flatnonzero(counts >= max(min_count, 1)).tolist())
         return cls(kept.union(map(int, special_ids), [int(unk_id)]), len(counts), unk_id)
 
-    @classmethod
-    def full(cls, size: int, unk_id: int) -> PrunedVocabulary:
-        """Keeps every piece."""
-        return cls(range(size), size, unk_id)
-
-    def to_config(self) -> dict[str, Any]:
-        """Plain data from which `from_config` makes the same vocabulary."""
-        return {"kept_ids": self.kept_ids.tolist(), "size": len(self.table), "unk_id": self.unk_id}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> PrunedVocabulary:
-        """The inverse of `to_config`."""
-        return cls(**config)
-
     def __len__(self) -> int:
         """Pieces of the student."""
         return len(self.kept_ids)
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, PrunedVocabulary)
-            and self.unk_id == other.unk_id
-            and len(self.table) == len(other.table)
-            and np.array_equal(self.kept_ids, other.kept_ids)
-        )
-
-    __hash__ = None
-
     def __repr__(self) -> str:
-        return f"PrunedVocabulary({len(self)} of {len(self.table)} pieces)"
+        return f"PrunedVocabulary({len(self)} of {self.size} pieces)"

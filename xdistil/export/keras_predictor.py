@@ -10,6 +10,7 @@ from xdistil.data.examples import EncodedExample, TaggedSentence
 from xdistil.export.entities import OUTSIDE, decode_entities
 from xdistil.export.predictor import Predictor, Sentence
 from xdistil.export.tagged_result import TaggedResult
+from xdistil.tasks.tagging import Tagging
 from xdistil.tasks.trained_model import TrainedModel
 
 _WORD = re.compile(r"\S+")
@@ -25,11 +26,8 @@ class KerasPredictor(Predictor):
 
     def __init__(self, trained: TrainedModel, batch_size: int = 128):
         super().__init__(batch_size)
-        task = trained.task
         self._trained = trained
-        # As in the SavedModel: classes that are no tags mean that a word is no entity's.
-        outside = [OUTSIDE] * (len(task.class_names) - len(task.labels))
-        self._tags = [*task.labels, *outside]
+        self._tags = tags_of_classes(trained.task)
 
     def _tag(self, batch: list[Sentence], is_text: bool) -> list[TaggedResult]:
         split = [_split_text(text) if is_text else _join_words(text) for text in batch]
@@ -60,6 +58,11 @@ class KerasPredictor(Predictor):
         return TaggedResult(
             text, words, tags, scores, tuple(decode_entities(tags, scores, offsets, text))
         )
+
+
+def tags_of_classes(task: Tagging) -> list[str]:
+    """The tag of each class of a head; `O` for classes that are no tags (the pieces scheme's)."""
+    return [*task.labels, *[OUTSIDE] * (len(task.class_names) - len(task.labels))]
 
 
 def _split_text(text: str) -> tuple[str, tuple[str, ...], list[tuple[int, int]]]:

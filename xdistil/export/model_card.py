@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from xdistil.metrics.footprint import count_parameters
 from xdistil.tasks.trained_model import TrainedModel
 
 _CARD = """\
@@ -54,7 +53,7 @@ def saved_model_card(trained: TrainedModel) -> str:
     encoder = trained.task.encoder
     return _CARD.format(
         model=type(trained.model).__name__,
-        parameters=sum(int(np.prod(weight.shape)) for weight in trained.model.weights),
+        parameters=count_parameters(trained.model),
         labels=", ".join(trained.task.labels),
         seq_len=encoder.seq_len,
         case="lower-cased" if encoder.lower_case else "as it is, upper and lower case",

@@ -11,8 +11,10 @@ import tensorflow as tf
 from xdistil.data.atomic_files import make_folder, partial_path, storage_error, sync_folder
 from xdistil.data.labels import Labels
 from xdistil.errors import InputError
+from xdistil.export.entities import OUTSIDE
 from xdistil.export.graph_entities import GraphEntities
 from xdistil.export.graph_tokenizer import GraphTokenizer, SplitText, valid_utf8
+from xdistil.export.keras_predictor import tags_of_classes
 from xdistil.export.model_card import saved_model_card
 from xdistil.tasks.trained_model import TrainedModel
 
@@ -113,11 +115,9 @@ class TaggerModule(tf.Module):
         # Only the weights belong to the SavedModel: Keras' own layers would need Keras to load.
         self._weights = [variable.value for variable in trained.model.variables]
         self._tokenizer = GraphTokenizer(task.encoder)
-        # Classes that are no tags (of the pieces scheme) mean that a word is no entity's.
-        outside = ["O"] * (len(task.class_names) - len(task.labels))
-        tags = [*task.labels, *outside]
+        tags = tags_of_classes(task)
         self._tags = tf.constant(tags)
-        self._outside = tags.index("O")
+        self._outside = tags.index(OUTSIDE)
         self._find_entities = GraphEntities(tags)
 
         def logits(features: dict[str, tf.Tensor]) -> tf.Tensor:
