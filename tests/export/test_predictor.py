@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from xdistil.distillation.run_directory import RunDirectory
 from xdistil.errors import InputError
 from xdistil.export.keras_predictor import KerasPredictor
 from xdistil.export.predictor import Predictor, load_predictor
@@ -74,6 +75,22 @@ def test_a_run_directory_offers_both_runtimes(trained, saved_model, tmp_path):
         for arguments in ((tmp_path,), (tmp_path, "saved_model"), (tmp_path / "student",))
     ]
     assert kinds == ["KerasPredictor", "SavedModelPredictor", "KerasPredictor"]
+
+
+def test_a_saved_model_for_each_language_is_named(saved_model, tmp_path):
+    for language in ("en", "de"):
+        (tmp_path / "export" / language).mkdir(parents=True)
+        (tmp_path / "export" / language / "saved_model").symlink_to(saved_model)
+    with pytest.raises(InputError, match=r"each language \(de, en\).*export/de/saved_model"):
+        load_predictor(tmp_path, "saved_model")
+
+
+def test_a_run_that_was_not_exported_says_how_to_go_on(tmp_path):
+    with RunDirectory.open(tmp_path, {"recipe": "D4.2"}):
+        with pytest.raises(InputError, match="finish the run with --export"):
+            load_predictor(tmp_path, "saved_model")
+        with pytest.raises(InputError, match="not finished"):
+            load_predictor(tmp_path)
 
 
 def test_what_is_no_model_is_told_in_one_line(tmp_path, saved_model):

@@ -1,6 +1,5 @@
 """Tagging: labels on first pieces, tags on words, scores that no padding changes."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,12 +9,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tagger_fixtures import SENTENCES, encoders, make_trained, trained
 
-import xdistil
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
 from xdistil.errors import InputError
 from xdistil.models.inference import BatchedInference
-from xdistil.tasks import Tagging, TrainedModel
+from xdistil.tasks import Tagging
 
 __all__ = ["encoders", "make_trained", "trained"]
 
@@ -92,49 +90,3 @@ def test_tags_and_words_that_differ_in_number_are_refused(task):
 def test_labels_without_an_O_are_refused(task):
     with pytest.raises(InputError, match="no O"):
         Tagging(Labels(["B-PER", "I-PER"]), task.encoder)
-
-
-def test_a_saved_model_folder_gives_the_same_tags(trained, tmp_path):
-    trained.save(tmp_path / "model", facts={"Teacher": "none"})
-    again = xdistil.load(tmp_path / "model")
-    words = [sentence.split() for sentence in SENTENCES]
-    assert again.predict(words) == trained.predict(words)
-    assert again.task.labels == trained.task.labels
-    assert "| Teacher | none |" in (tmp_path / "model" / "README.md").read_text("utf-8")
-
-
-def test_a_run_directory_stands_for_its_student(trained, tmp_path):
-    trained.save(tmp_path / "student")
-    assert xdistil.load(tmp_path).predict([["Ada"]]) == trained.predict([["Ada"]])
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("config.json", "{", "cannot be read as JSON"),
-        ("config.json", "{}", "not the configuration of an xdistil model"),
-        ("model.safetensors", "", "cannot be read"),
-        ("labels.tsv", "O\nB-X\n", "shape"),
-    ],
-)
-def test_a_damaged_folder_is_refused_in_one_line(trained, tmp_path, file, content, message):
-    trained.save(tmp_path / "model")
-    (tmp_path / "model" / file).write_text(content, "utf-8")
-    with pytest.raises(InputError, match=message) as caught:
-        TrainedModel.load(tmp_path / "model")
-    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
-
-
-def test_no_class_outside_the_known_models_is_ever_built(trained, tmp_path):
-    trained.save(tmp_path / "model")
-    path = tmp_path / "model" / "config.json"
-    config = json.loads(path.read_text("utf-8"))
-    config["model"]["class_name"] = "os.system"
-    path.write_text(json.dumps(config), "utf-8")
-    with pytest.raises(InputError, match="unknown model class"):
-        TrainedModel.load(tmp_path / "model")
-
-
-def test_a_folder_without_a_model_says_so(tmp_path):
-    with pytest.raises(InputError, match="no finished model"):
-        xdistil.load(tmp_path)

@@ -118,12 +118,20 @@ def _find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
     if runtime != "saved_model":
         return "keras", path
     saved = path / SAVED_MODEL_FOLDER
-    if not (saved / "saved_model.pb").is_file():
+    if (saved / "saved_model.pb").is_file():
+        return "saved_model", saved
+    # A run of the recipe D0 exports a student for each language.
+    per_language = sorted(path.glob("export/*/saved_model/saved_model.pb"))
+    if per_language:
+        languages = ", ".join(found.parent.parent.name for found in per_language)
         raise InputError(
-            f"{path}: no SavedModel in it: expected saved_model.pb there or in "
-            f"{SAVED_MODEL_FOLDER}; export the run first, or use --runtime=keras"
+            f"{path}: has a SavedModel for each language ({languages}); give one of them, such as "
+            f"{per_language[0].parent}"
         )
-    return "saved_model", saved
+    raise InputError(
+        f"{path}: no SavedModel in it: expected saved_model.pb there or in {SAVED_MODEL_FOLDER}; "
+        "finish the run with --export (the same command again goes on), or use --runtime=keras"
+    )
 
 
 def _length(sentence: Sentence) -> int:

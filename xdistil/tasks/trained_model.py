@@ -25,6 +25,8 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 LABELS_FILE = "labels.tsv"
 _FORMAT = "xdistil model 1"
+# As `RunDirectory` writes it, whatever its version.
+_RUN_FORMAT = "xdistil run directory"
 _KEPT = "kept_token_ids"
 # Only these classes are ever built from a folder: what a config names is looked up, not imported.
 _MODELS = ("BiLSTMStudent", "Teacher")
@@ -115,20 +117,22 @@ class TrainedModel:
         Raises:
             InputError: If the folder is none of ours, is incomplete, or is damaged.
         """
-        folder = Path(folder)
-        if not (folder / CONFIG_FILE).is_file() or (folder / "student").is_dir():
-            if not (folder / "student" / CONFIG_FILE).is_file():
-                raise InputError(
-                    f"{folder}: no finished model here: there is neither {CONFIG_FILE} of a model "
-                    "nor student/ of a finished run; give the folder of a model or of a run."
-                )
-            folder = folder / "student"
+        folder = _find_model(Path(folder))
         config = _read_config(folder)
         tensors = _read_tensors(folder / WEIGHTS_FILE)
         labels = Labels.from_file(folder / LABELS_FILE)
-        encoder = TextEncoder.from_folder(folder, seq_len=config["task"]["seq_len"])
-        task = Tagging(labels, encoder, scheme=config["task"]["scheme"])
-        model = _build_model(folder, config["model"], tensors)
+        try:
+            encoder = TextEncoder.from_folder(folder, seq_len=config["task"]["seq_len"])
+            task = Tagging(labels, encoder, scheme=config["task"]["scheme"])
+            model = _build_model(folder, config["model"], tensors)
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise InputError(
+                f"{folder / CONFIG_FILE}: does not describe a model ({reason}); copy or make the "
+                "model again."
+            ) from error
         if model.num_classes != task.num_classes:
             raise InputError(
                 f"{folder / LABELS_FILE}: {task.num_classes} labels, but the head of the model "
@@ -183,13 +187,43 @@ def _named_weights(model: keras.Model) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"Weights outside the layer groups: {left}")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _find_model(folder: Path) -> Path:
+    """The folder itself, or the student of a run directory."""
+    if (folder / "student" / CONFIG_FILE).is_file():
+        return folder / "student"
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(
+            f"{folder}: no finished model here: there is neither {CONFIG_FILE} of a model "
+            "nor student/ of a finished run; give the folder of a model or of a run."
+        )
+    if not str(_read_json(folder).get("format")).startswith(_RUN_FORMAT):
+        return folder
+    students = sorted(folder.glob(f"languages/*/student/{CONFIG_FILE}"))
+    if not students:
+        raise InputError(
+            f"{folder}: this run is not finished, there is no student yet; run the same command "
+            "again, it goes on where it stopped."
+        )
+    languages = [path.parent.parent.name for path in students]
+    raise InputError(
+        f"{folder}: this run has a student for each language ({', '.join(languages)}); give one "
+        f"of them, such as {folder / 'languages' / languages[0]}."
+    )
+
+
+def _read_json(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(config, dict) or config.get("format") != _FORMAT:
+    return config if isinstance(config, dict) else {}
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    config = _read_json(folder)
+    if config.get("format") != _FORMAT:
         raise InputError(
             f"{path}: not the configuration of an xdistil model (format {_FORMAT!r} expected); "
             "for a checkpoint of the hub use Teacher.from_preset."
