@@ -12,6 +12,10 @@ from xdistil.data.read_report import ReadReport
 from xdistil.errors import InputError
 
 
+class DatasetsError(Exception):
+    """Stands for the exception of that name in `datasets`, which is no OSError."""
+
+
 class Table(list):
     """Rows with features, as `datasets.load_dataset` gives them."""
 
@@ -36,9 +40,11 @@ def serve(monkeypatch):
                 raise table
             return table
 
-        monkeypatch.setitem(
-            sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset)
+        library = types.SimpleNamespace(
+            load_dataset=load_dataset,
+            exceptions=types.SimpleNamespace(DatasetsError=DatasetsError),
         )
+        monkeypatch.setitem(sys.modules, "datasets", library)
         return asked
 
     return serve
@@ -91,7 +97,15 @@ def test_a_dataset_without_words_or_tags_is_refused(serve):
         open_hub_dataset("reviews")
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("not there\nmore"), ValueError("no config")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError("not there\nmore"),
+        ValueError("no config"),
+        RuntimeError("Dataset scripts are no longer supported, but found names.py"),
+        DatasetsError("An error occurred while generating the dataset\n\nAll the data files must"),
+    ],
+)
 def test_a_dataset_that_cannot_be_opened_is_one_line(serve, error):
     serve(error)
     with pytest.raises(InputError, match="names/train: the dataset cannot be opened") as caught:
@@ -103,6 +117,16 @@ def test_without_the_extra_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"pip install 'xdistil\[hub\]'"):
         open_hub_dataset("names")
+
+
+def test_files_that_do_not_fit_together_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache", raising=False)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train.jsonl").write_text('{"tokens": ["Ada"]}\nno JSON\n')
+    with pytest.raises(InputError, match="the dataset cannot be opened"):
+        open_hub_dataset(str(tmp_path / "set"))
 
 
 def test_a_local_dataset_opens_with_the_library_itself(tmp_path, monkeypatch):

@@ -63,7 +63,8 @@ def open_hub_dataset(
         ) from None
     try:
         dataset = datasets.load_dataset(name, config, split=split, streaming=streaming)
-    except (OSError, ValueError) as error:
+    # RuntimeError: the dataset is a script, which the library no longer runs.
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(
             f"{_place(name, config, split)}: the dataset cannot be opened ({reason}): check name, "
