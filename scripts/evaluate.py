@@ -13,6 +13,7 @@ from absl import flags
 
 from xdistil.data.atomic_files import write_json
 from xdistil.data.examples import TaggedSentence
+from xdistil.data.labels import Labels
 from xdistil.data.read_report import ReadReport
 from xdistil.data.readers import read_folder, read_tagged
 from xdistil.errors import InputError
@@ -27,6 +28,9 @@ flags.DEFINE_string(
 flags.DEFINE_list("test_file", [], "Tagged sentences: files, globs too, comma-separated.")
 flags.DEFINE_string("data_dir", None, "Folder with <language>/test.tsv[.gz].")
 flags.DEFINE_list("languages", [], "Languages (folders of --data_dir) to take; empty = all.")
+flags.DEFINE_string(
+    "labels_file", None, "A label a line: what numbers for tags stand for, counted from 0."
+)
 flags.DEFINE_string("json", None, "Write the scores to this file too.")
 flags.DEFINE_integer("batch_size", 128, "Sentences that the model gets at once.", lower_bound=1)
 flags.DEFINE_enum(
@@ -61,9 +65,10 @@ def _sentences(report: ReadReport) -> Iterator[TaggedSentence]:
         raise InputError("give either --test_file or --data_dir (with --languages)")
     if FLAGS.languages and not FLAGS.data_dir:
         raise InputError("--languages names folders of --data_dir, which is missing")
+    labels = Labels.from_file(FLAGS.labels_file) if FLAGS.labels_file else None
     if FLAGS.test_file:
-        return read_tagged(FLAGS.test_file, report=report)
-    return read_folder(FLAGS.data_dir, FLAGS.languages, "test", report=report)
+        return read_tagged(FLAGS.test_file, labels=labels, report=report)
+    return read_folder(FLAGS.data_dir, FLAGS.languages, "test", labels=labels, report=report)
 
 
 def scores_table(scores: Mapping[str, Any]) -> str:

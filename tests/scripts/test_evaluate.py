@@ -69,6 +69,24 @@ def test_tagged_files_are_scored_too(evaluate, saved_model, data_dir):
     assert done.stdout.splitlines()[1].split()[0] == "de"
 
 
+def test_numbers_for_tags_are_read_by_the_labels_file(evaluate, saved_model, tmp_path):
+    rows = {"named.jsonl": ["O", "B-PER", "B-LOC"], "numbered.jsonl": [0, 2, 1]}
+    for name, tags in rows.items():
+        row = {"tokens": ["und", "Jürgen", "Köln"], "ner_tags": tags, "language": "de"}
+        (tmp_path / name).write_text(json.dumps(row) + "\n")
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("O\nB-LOC\nB-PER\n")
+    refused = evaluate(f"--model={saved_model}", f"--test_file={tmp_path / 'numbered.jsonl'}")
+    assert refused.returncode == 2 and "give a labels file" in refused.stderr
+    printed = []
+    for name in rows:
+        flags = [f"--test_file={tmp_path / name}", f"--labels_file={labels}"]
+        done = evaluate(f"--model={saved_model}", *flags)
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+    assert printed[0] == printed[1] and "de " in printed[0]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
