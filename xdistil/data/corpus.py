@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import random
 import re
 from collections import Counter
@@ -13,6 +14,7 @@ from xdistil.data.labels import Labels
 from xdistil.data.readers import (
     ReadReport,
     expand_files,
+    folder_language,
     read_tagged,
     read_text,
     split_files,
@@ -127,6 +129,11 @@ def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) 
         if not paths[split]:
             raise InputError(f"No {split} text: give --{split}_file, or --data_dir.")
     transfer_files = expand_files(files.transfer) if files.transfer else []
+    for path in [*(path for split in paths.values() for path, _ in split), *transfer_files]:
+        if not os.path.isfile(path):
+            raise InputError(
+                f"{path}: is a pipe or a device, and would be read several times: give a file"
+            )
     reports = {split: ReadReport() for split in paths}
     given = _read_labels(files.labels) if files.labels else None
     read = {split: _reader(paths[split], given, reports[split]) for split in paths}
@@ -153,8 +160,26 @@ def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) 
         transfer_size=len(taken),
         fingerprint=_fingerprint(paths, transfer_files, inputs, labels, limits),
         inputs=inputs,
-        warnings=[line for report in reports.values() for line in report.warnings()],
+        warnings=[
+            *_missing_languages(paths),
+            *(line for report in reports.values() for line in report.warnings()),
+        ],
     )
+
+
+def _missing_languages(paths: Mapping[str, Sequence[tuple[str, str | None]]]) -> list[str]:
+    """A line if the folders of `data_dir` have not the same splits: a test set alone may be meant
+    (zero-shot), a misspelt file name may not."""
+    found = {split: {language for _, language in files} for split, files in paths.items()}
+    every = set().union(*found.values())
+    lacks = {split: sorted(every - found[split]) for split in found}
+    if not any(lacks.values()) or None in every:
+        return []
+    told = "; ".join(f"no {split} in {', '.join(names)}" for split, names in lacks.items() if names)
+    return [
+        f"not every language has every split: {told}. Each split is read where it is; check the "
+        "names of the files, or name --languages"
+    ]
 
 
 def _reader(
@@ -239,14 +264,23 @@ def _fingerprint(
     labels: Labels,
     limits: CorpusLimits,
 ) -> str:
-    # Paths do not count: the same text in another place is the same text.
+    # Paths do not count: the same text in another place is the same text. But where files are
+    # named, their folder may tell the language, which decides what is drawn and how it is scored.
     parts = [
-        f"{split} {language} {inputs[path]}"
+        f"{split} {language or _told_language(path)} {inputs[path]}"
         for split, files in paths.items()
         for path, language in files
     ]
-    parts += [f"transfer {inputs[path]}" for path in transfer]
+    named = any(language is None for files in paths.values() for _, language in files)
+    for path in transfer:
+        told = _told_language(path) if named else None
+        parts.append(f"transfer {told} {inputs[path]}" if told else f"transfer {inputs[path]}")
     return hashlib.sha256("\n".join([*parts, *labels.names, repr(limits)]).encode()).hexdigest()
+
+
+def _told_language(path: str) -> str | None:
+    language = folder_language(path)
+    return None if language == "und" else language
 
 
 def _read_labels(path: str) -> Labels:

@@ -119,12 +119,12 @@ def _read_tagged(
 ) -> Iterator[TaggedSentence]:
     for path in paths:
         checker = TagChecker(path, labels, report)
-        folder_language = _folder_language(path)
+        of_folder = folder_language(path)
         found = False
         for row in read_rows(path):
             tags, prefix = checker.check(row)
             sentence = TaggedSentence(
-                row.words, tags, prefix or language or row.language or folder_language
+                row.words, tags, prefix or language or row.language or of_folder
             )
             report.add(sentence)
             found = True
@@ -153,7 +153,7 @@ def read_text(files: Paths, *, language: str | None = None) -> Iterator[TaggedSe
 
 def _read_text(paths: list[str], language: str | None) -> Iterator[TaggedSentence]:
     for path in paths:
-        of_file = language or _folder_language(path)
+        of_file = language or folder_language(path)
         found = False
         for _, line in numbered_lines(path):
             if words := tuple(line.split()):
@@ -262,6 +262,7 @@ def looks_like_a_language(name: str) -> bool:
     return _LANGUAGE_CODE.fullmatch(name) is not None and name not in _NO_LANGUAGES
 
 
-def _folder_language(path: str) -> str:
+def folder_language(path: str) -> str:
+    """The language that the name of a file's folder tells, else `"und"`."""
     name = Path(path).absolute().parent.name
     return name if looks_like_a_language(name) else "und"
