@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from xdistil.data.heap import keep_freed_memory
 from xdistil.data.record_manifest import TOKENS, ArraySpec, file_name
 from xdistil.data.records import RecordStore, named_targets, specs_in_common
 from xdistil.errors import InputError
@@ -73,6 +74,7 @@ def read_batches(
             if number >= first_batch:
                 yield _batch(rows, length, batch_size, specs)
 
+    keep_freed_memory()
     dataset = tf.data.Dataset.from_generator(
         batches, output_signature=_signature(batch_size, specs)
     )
