@@ -183,8 +183,6 @@ def test_teacher_and_targets_of_another_run_are_taken_over_only_where_they_are_t
         message = error_of(run(*flags, *wrong))
         assert "its teacher was made from other text" in message or "--output_dir itself" in message
         assert student_bytes(tmp_path / "run") == student_bytes(source)
-    message = error_of(run(*TINY, f"--reuse_from={tmp_path}", f"--output_dir={tmp_path / 'new'}"))
-    assert "names no run with a finished teacher" in message
 
 
 @pytest.mark.parametrize(
@@ -192,10 +190,14 @@ def test_teacher_and_targets_of_another_run_are_taken_over_only_where_they_are_t
     [
         # Short: XLA compiles each bucket of lengths.
         ["--recipe=D1", "--strategy=mirrored", "--logical_devices=2", "--seq_len=16"],
-        ["--recipe=D2", "--teacher_targets=online"],
-        ["--recipe=D3.2", "--precision=mixed_bfloat16", "--scheme=pieces"],
+        [
+            "--recipe=D2",
+            "--teacher_targets=online",
+            "--precision=mixed_bfloat16",
+            "--scheme=pieces",
+        ],
     ],
-    ids=["two devices", "online", "bfloat16 and pieces"],
+    ids=["two devices", "online, bfloat16 and pieces"],
 )
 def test_other_ways_to_train_end_in_a_report(flags, tmp_path):
     done = run(*TINY, *flags, "--epochs=1", "--noexport", f"--output_dir={tmp_path / 'run'}")
@@ -203,7 +205,7 @@ def test_other_ways_to_train_end_in_a_report(flags, tmp_path):
     report = report_of(tmp_path / "run")
     per_language = report["student"]["test"]["per_language"]
     assert report["teacher_passes"] == 1 and set(per_language) == {"en", "ru"}
-    assert len(report["stages"]) == (5 if "--recipe=D3.2" in flags else 1)
+    assert len(report["stages"]) == 1
 
 
 def test_d0_trains_and_exports_a_student_a_language(tmp_path):
@@ -230,7 +232,7 @@ def test_a_run_killed_twice_ends_in_the_student_of_an_undisturbed_run(whole, tmp
     folder = tmp_path / "run"
     for marker in ("stages/00-teacher/done", "stages/02-logits/state.safetensors"):
         process = subprocess.Popen(
-            command(*TINY, f"--output_dir={folder}"),
+            command(*TINY, "--noexport", f"--output_dir={folder}"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -240,7 +242,7 @@ def test_a_run_killed_twice_ends_in_the_student_of_an_undisturbed_run(whole, tmp
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    done = run(*TINY, f"--output_dir={folder}")
+    done = run(*TINY, "--noexport", f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert student_bytes(folder) == student_bytes(reference)
     assert report_of(folder)["teacher_passes"] == 1
@@ -258,7 +260,7 @@ def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole
         message = error_of(run(*TINY, f"--output_dir={folder}", preexec_fn=limit(size)))
         assert "cannot write" in message and file in message
     assert not list(folder.rglob("*.partial"))
-    done = run(*TINY, f"--output_dir={folder}")
+    done = run(*TINY, "--noexport", f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert student_bytes(folder) == student_bytes(reference)
 
