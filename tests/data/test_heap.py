@@ -1,5 +1,6 @@
 """Memory that a step frees is there for the next one."""
 
+import platform
 import subprocess
 import sys
 
@@ -30,8 +31,10 @@ def faults(mode):
     return kept == "True", int(count)
 
 
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc",
+    reason="only glibc has the thresholds that TensorFlow lowers and xdistil.data.heap raises",
+)
 def test_freed_memory_is_used_again_without_page_faults():
     kept, count = faults("keep")
-    if not kept:
-        pytest.skip("no glibc")
-    assert count < 100 * 4 * 256 / 10
+    assert kept and count < 100 * 4 * 256 / 10
