@@ -169,6 +169,18 @@ def test_a_kill_loses_no_more_of_a_phase_than_one_flush(tmp_path):
     assert 0 < on_the_way < clock.seconds()["teacher"] <= took
 
 
+def test_a_full_disk_is_told_for_what_the_body_wrote(tmp_path, monkeypatch):
+    def full(path, value):
+        raise StorageError(f"{path}: no room")
+
+    monkeypatch.setattr("xdistil.data.atomic_files.write_json", full)
+    clock = PhaseClock(tmp_path / "progress.json")
+    with pytest.raises(StorageError, match="targets: no room"), clock.running("targets"):
+        raise StorageError("targets: no room")
+    with pytest.raises(StorageError, match=r"progress\.json: no room"), clock.running("targets"):
+        pass
+
+
 def test_the_log_is_appended_to(tmp_path):
     logger = logging.getLogger("test_run_directory")
     for line in ("first", "second"):

@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
 
     TensorFlow lowers one of them to 128 KiB when the first `Dataset.from_generator` is iterated,
     which also ends glibc's own adapting of the other. From then on every larger tensor is mapped
-    and unmapped, page by page: fine-tuning MiniLM on two CPU cores spent a third of its time there.
+    and unmapped, page by page, in every step.
 
     Returns:
         Whether thresholds were set; False without glibc.

@@ -68,11 +68,18 @@ class PhaseClock:
                 with contextlib.suppress(StorageError):
                     flush()
 
+        def end() -> None:
+            stop.set()
+            thread.join()
+            flush()
+
         thread = threading.Thread(target=flush_until_stopped, daemon=True)
         thread.start()
         try:
             yield
-        finally:
-            stop.set()
-            thread.join()
-            flush()
+        except BaseException:
+            # What went wrong in the body is what is told, not that its time could not be kept.
+            with contextlib.suppress(StorageError):
+                end()
+            raise
+        end()

@@ -58,11 +58,6 @@ class Tagging:
     def num_classes(self) -> int:
         return len(self.class_names)
 
-    @property
-    def logits_positions(self) -> str:
-        """Where the teacher's logits mean something: `"words"` or `"pieces"`."""
-        return self.scheme
-
     def encode(
         self, sentences: Iterable[TaggedSentence], report: TruncationReport | None = None
     ) -> Iterator[EncodedExample]:

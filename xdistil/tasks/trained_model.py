@@ -1,6 +1,5 @@
 """`TrainedModel`: a model with its task, kept as a folder of open formats."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ import safetensors
 import safetensors.numpy
 
 import xdistil.models
-from xdistil.data.atomic_files import make_folder, write_bytes, write_json
+from xdistil.data.atomic_files import make_folder, read_json, write_bytes, write_json
 from xdistil.data.batching import bucket_lengths
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
 from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
+from xdistil.metrics.footprint import count_parameters
 from xdistil.models.inference import BatchedInference
 from xdistil.tasks.tagging import Tagging
 
@@ -141,11 +141,10 @@ class TrainedModel:
         return cls(model, task)
 
     def _model_card(self, class_name: str, facts: dict[str, Any]) -> str:
-        parameters = sum(int(np.prod(v.shape)) for _, v in _named_weights(self.model))
         rows = {
             "Model": class_name,
             "Task": self.task.name,
-            "Parameters": f"{parameters:,}",
+            "Parameters": f"{count_parameters(self.model):,}",
             "Labels": ", ".join(self.task.labels),
             **facts,
         }
@@ -196,7 +195,7 @@ def _find_model(folder: Path) -> Path:
             f"{folder}: no finished model here: there is neither {CONFIG_FILE} of a model "
             "nor student/ of a finished run; give the folder of a model or of a run."
         )
-    if not str(_read_json(folder).get("format")).startswith(_RUN_FORMAT):
+    if not str(_config_of(folder).get("format")).startswith(_RUN_FORMAT):
         return folder
     students = sorted(folder.glob(f"languages/*/student/{CONFIG_FILE}"))
     if not students:
@@ -211,18 +210,14 @@ def _find_model(folder: Path) -> Path:
     )
 
 
-def _read_json(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as JSON: {error}") from error
+def _config_of(folder: Path) -> dict[str, Any]:
+    config = read_json(folder / CONFIG_FILE)
     return config if isinstance(config, dict) else {}
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
-    config = _read_json(folder)
+    config = _config_of(folder)
     if config.get("format") != _FORMAT:
         raise InputError(
             f"{path}: not the configuration of an xdistil model (format {_FORMAT!r} expected); "
