@@ -18,6 +18,7 @@ from xdistil.data.read_report import ReadReport
 from xdistil.data.readers import read_folder, read_tagged
 from xdistil.errors import InputError
 from xdistil.export.predictor import RUNTIMES, load_predictor
+from xdistil.export.tagged_result import UnseenWords
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
@@ -46,7 +47,11 @@ def main(_: list[str]) -> None:
     for line in report.warnings():
         logger.warning("%s", line)
     predictor = load_predictor(FLAGS.model, FLAGS.runtime, batch_size=FLAGS.batch_size)
-    predicted = [result.tags for result in predictor.predict(s.words for s in sentences)]
+    unseen = UnseenWords()
+    results = unseen.count(predictor.predict(s.words for s in sentences))
+    predicted = [result.tags for result in results]
+    for line in unseen.warnings():
+        logger.warning("%s", line)
     # seqeval, behind it, is slow to import.
     from xdistil.metrics.spans import span_scores
 

@@ -6,6 +6,7 @@ echo "Ada lives in Turin" | python scripts/predict.py --model=runs/quickstart --
 
 import contextlib
 import itertools
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -19,9 +20,10 @@ from xdistil.data.atomic_files import replacing
 from xdistil.data.lines import decode_line, numbered_lines
 from xdistil.errors import InputError
 from xdistil.export.predictor import RUNTIMES, load_predictor
-from xdistil.export.tagged_result import FORMATS
+from xdistil.export.tagged_result import FORMATS, UnseenWords
 
 FLAGS = flags.FLAGS
+logger = logging.getLogger("xdistil")
 
 flags.DEFINE_string(
     "model", None, "Run directory, folder of a student, or SavedModel.", required=True
@@ -48,9 +50,12 @@ def main(_: list[str]) -> None:
     # The first line is read before the model, which is slow to load: a wrong path is told at once.
     first = list(itertools.islice(lines, 1))
     predictor = load_predictor(FLAGS.model, FLAGS.runtime, batch_size=FLAGS.batch_size)
+    unseen = UnseenWords()
     with _opened(FLAGS.output) as output:
-        for result in predictor.predict(itertools.chain(first, lines)):
+        for result in unseen.count(predictor.predict(itertools.chain(first, lines))):
             output.write(result.format(FLAGS.format))
+    for line in unseen.warnings():
+        logger.warning("%s", line)
 
 
 def _lines(path: str) -> Iterator[str]:

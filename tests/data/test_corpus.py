@@ -1,5 +1,6 @@
 """A run's text: what its fingerprint counts, and what a user is told of the folders."""
 
+import functools
 import os
 import shutil
 
@@ -44,13 +45,14 @@ def test_the_language_of_a_transfer_file_counts_for_the_fingerprint(folder):
     data = folder({**EVERY, "corpus_a": ("train", "dev"), "corpus_b": ()})
     for place in ("de", "en", "corpus_b"):
         (data / place / "transfer.txt").write_text("Ada left\n")
-    fingerprints = {
-        load_tagging_corpus(
-            named_files(data / "corpus_a", [str(data / place / "transfer.txt")])
-        ).fingerprint
-        for place in ("de", "en", "corpus_b")
-    }
-    assert len(fingerprints) == 3
+    named = functools.partial(named_files, data / "corpus_a")
+    in_folders = functools.partial(CorpusFiles, data_dir=str(data), languages=["de", "en"])
+    for files in (named, in_folders):
+        fingerprints = {
+            load_tagging_corpus(files(transfer=[str(data / place / "transfer.txt")])).fingerprint
+            for place in ("de", "en", "corpus_b")
+        }
+        assert len(fingerprints) == 3
 
 
 def test_the_place_of_the_files_does_not_count(folder):
@@ -64,12 +66,12 @@ def test_the_place_of_the_files_does_not_count(folder):
     assert load_tagging_corpus(named_files(data / "elsewhere" / "de")).fingerprint == german
 
 
-def test_fingerprints_of_folders_stay_so_that_finished_runs_are_reused(folder):
+def test_fingerprints_stay_so_that_finished_runs_are_reused(folder):
     data = folder(EVERY)
-    (data / "de" / "transfer.txt").write_text("Ada left\n")
+    (data / "transfer.txt").write_text("Ada left\n")
     files = CorpusFiles(data_dir=str(data), languages=["de", "en"])
     with_transfer = CorpusFiles(
-        data_dir=str(data), languages=["de", "en"], transfer=[str(data / "de" / "transfer.txt")]
+        data_dir=str(data), languages=["de", "en"], transfer=[str(data / "transfer.txt")]
     )
     found = [load_tagging_corpus(one).fingerprint for one in (files, with_transfer)]
     assert found == [

@@ -8,7 +8,7 @@ from xdistil.distillation.run_directory import RunDirectory
 from xdistil.errors import InputError
 from xdistil.export.keras_predictor import KerasPredictor
 from xdistil.export.predictor import Predictor, load_predictor
-from xdistil.export.tagged_result import TaggedResult
+from xdistil.export.tagged_result import TaggedResult, UnseenWords
 
 
 class WordCounter(Predictor):
@@ -115,6 +115,20 @@ def test_a_saved_model_of_another_kind_is_refused(tmp_path):
     tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
     with pytest.raises(InputError, match="no tagger of ours"):
         load_predictor(tmp_path / "other")
+
+
+@pytest.mark.parametrize("runtime", ["keras", "saved_model"])
+def test_words_beyond_the_longest_input_are_counted(trained, saved_model, runtime):
+    predictor = KerasPredictor(trained) if runtime == "keras" else load_predictor(saved_model)
+    unseen = UnseenWords()
+    lines = ["Paris", "London " * 80, ""]
+    results = list(unseen.count(predictor.predict(lines)))
+    limit = trained.task.encoder.seq_len - 2
+    assert (unseen.words, unseen.sentences) == (results[1].unseen_words, 1)
+    assert 80 - limit <= unseen.words < 80
+    assert set(results[1].tags[-(80 - limit) :]) == {"O"}
+    assert "words in 1 sentences were not seen" in unseen.warnings()[0]
+    assert UnseenWords().warnings() == []
 
 
 def test_formats():

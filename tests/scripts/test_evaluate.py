@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -58,6 +59,7 @@ def test_it_prints_a_line_a_language_and_writes_the_same_scores(
     )
     assert json.loads(path.read_text()) == json.loads(json.dumps(expected))
     assert expected["per_language"]["und"]["support"] == 80  # truncated words count as well
+    assert re.search(r"^\d+ words in 1 sentences were not seen", done.stderr, re.MULTILINE)
     rows = [line.split() for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == ["language", "de", "es", "und", "mean", "micro"]
     assert rows[1][3] == f"{100 * expected['per_language']['de']['f1']:.2f}"

@@ -265,15 +265,15 @@ def _fingerprint(
     limits: CorpusLimits,
 ) -> str:
     # Paths do not count: the same text in another place is the same text. But where files are
-    # named, their folder may tell the language, which decides what is drawn and how it is scored.
+    # named, their folder may tell the language, which decides what is drawn, how it is scored, and
+    # whose student reads it.
     parts = [
         f"{split} {language or _told_language(path)} {inputs[path]}"
         for split, files in paths.items()
         for path, language in files
     ]
-    named = any(language is None for files in paths.values() for _, language in files)
     for path in transfer:
-        told = _told_language(path) if named else None
+        told = _told_language(path)
         parts.append(f"transfer {told} {inputs[path]}" if told else f"transfer {inputs[path]}")
     return hashlib.sha256("\n".join([*parts, *labels.names, repr(limits)]).encode()).hexdigest()
 

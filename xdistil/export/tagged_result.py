@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from xdistil.export.entities import Entity
@@ -29,6 +30,11 @@ class TaggedResult:
     tags: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
     entities: tuple[Entity, ...] = ()
+
+    @property
+    def unseen_words(self) -> int:
+        """Words that the model never saw. No word that it saw has a score of 0."""
+        return sum(score == 0 for score in self.scores)
 
     def format(self, name: str) -> str:
         """The sentence in one of the formats, line breaks at the end included.
@@ -67,3 +73,34 @@ class TaggedResult:
                 for entity in self.entities
             ],
         }
+
+
+class UnseenWords:
+    """Counts, as results pass, what the model never saw.
+
+    Attributes:
+        words: words that got `O` unseen.
+        sentences: sentences with such a word.
+    """
+
+    def __init__(self):
+        self.words = 0
+        self.sentences = 0
+
+    def count(self, results: Iterable[TaggedResult]) -> Iterator[TaggedResult]:
+        """Hands the results on, one by one."""
+        for result in results:
+            unseen = result.unseen_words
+            self.words += unseen
+            self.sentences += bool(unseen)
+            yield result
+
+    def warnings(self) -> list[str]:
+        """One line for people if there was any such word, else nothing."""
+        if not self.words:
+            return []
+        return [
+            f"{self.words} words in {self.sentences} sentences were not seen by the model and got "
+            "O: they lie beyond the longest input it takes, or hold only invisible characters; "
+            "split long sentences"
+        ]
