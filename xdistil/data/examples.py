@@ -1,4 +1,4 @@
-"""What flows through the data room: tagged sentences, then examples made of word pieces."""
+"""What flows through the data room: sentences and texts, then examples made of word pieces."""
 
 from __future__ import annotations
 
@@ -29,9 +29,38 @@ class TaggedSentence:
     language: str = "und"
 
 
+@dataclass(frozen=True, slots=True)
+class LabeledText:
+    """One text, or a pair of texts, as the reader found it, and its class where it has one.
+
+    The words of a text are always `text.split()`.
+
+    Args:
+        text: the text, or the first of two.
+        label: the name of its class; `None` for text without a label.
+        text_pair: the second text; `None` where there is one text alone.
+        language: language code, `"und"` where nothing tells it.
+
+    Example:
+
+    ```python
+    LabeledText("Will it rain in Turin?", "weather", language="en")
+    LabeledText("It rains.", "neutral", text_pair="Nobody is outside.")
+    ```
+    """
+
+    text: str
+    label: str | None = None
+    text_pair: str | None = None
+    language: str = "und"
+
+
 @dataclass(slots=True)
 class EncodedExample:
-    """One sentence as word pieces, never padded.
+    """One sentence, text or pair of texts as word pieces, never padded.
+
+    A pair is one example: `[CLS] first [SEP] second [SEP]`, and the words of both count as one
+    list. The class of a whole text is the label of its first position, `[CLS]`.
 
     Args:
         token_ids: int32 `(length,)`, from `[CLS]` to `[SEP]`.
@@ -43,6 +72,8 @@ class EncodedExample:
             for text without labels.
         segment_ids: int32 `(length,)`; `None` stands for all 0.
         language: language code.
+        teacher: what the teacher reads instead, where a student has a vocabulary of its own;
+            `None`: both read these ids.
     """
 
     token_ids: np.ndarray
@@ -51,6 +82,7 @@ class EncodedExample:
     labels: np.ndarray | None = None
     segment_ids: np.ndarray | None = None
     language: str = "und"
+    teacher: EncodedExample | None = None
 
     def __len__(self) -> int:
         return len(self.token_ids)
