@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from xdistil.data.atomic_files import make_folder, write_bytes, write_json
 from xdistil.data.examples import EncodedExample, TaggedSentence
+from xdistil.data.piece_arrays import FramedPieces, frame_of, pieces_of, put_into_frame
 from xdistil.data.tokenizer_files import build_wordpiece, read_tokenizer
 from xdistil.errors import InputError
 
@@ -46,6 +47,19 @@ class TruncationReport:
     truncated_sentences: int = 0
     truncated_words: int = 0
     longest: int = 0
+
+    def add(self, lengths: np.ndarray, framed: FramedPieces) -> None:
+        """Counts examples.
+
+        Args:
+            lengths: pieces of each example before truncation, special tokens included.
+            framed: what was kept of them.
+        """
+        self.sentences += len(lengths)
+        self.words += len(framed.word_positions)
+        self.truncated_sentences += int((lengths > framed.sizes).sum())
+        self.truncated_words += framed.lost_words
+        self.longest = max(self.longest, int(lengths.max()))
 
     def warnings(self, seq_len: int) -> list[str]:
         """One line for people if anything was cut, else nothing."""
@@ -112,22 +126,14 @@ class TextEncoder:
         self.cls_id: int = ids["cls"]
         self.sep_id: int = ids["sep"]
         self.mask_id: int = ids["mask"]
-        self._prefix, self._suffix = self._surroundings()
-        if seq_len <= len(self._prefix) + len(self._suffix):
+        self._frame = frame_of(tokenizer, 1, self.cls_id, self.sep_id)
+        if seq_len <= self._frame.size:
             raise InputError(
-                f"seq_len is {seq_len}: expected at least "
-                f"{len(self._prefix) + len(self._suffix) + 1}, special tokens and one piece"
+                f"seq_len is {seq_len}: expected at least {self._frame.size + 1}, special tokens "
+                "and one piece"
             )
         self.seq_len = int(seq_len)
         self.truncation = TruncationReport()
-
-    def _surroundings(self) -> tuple[list[int], list[int]]:
-        """The ids that the tokenizer puts before and after a sentence: `[CLS]` and `[SEP]`."""
-        encoding = self.tokenizer.encode(["a"], is_pretokenized=True)
-        inside = [i for i, word in enumerate(encoding.word_ids) if word is not None]
-        before, after = encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
-        # A tokenizer.json without a post-processor adds nothing; its model still wants both.
-        return (before, after) if before or after else ([self.cls_id], [self.sep_id])
 
     @property
     def special_ids(self) -> tuple[int, ...]:
@@ -213,72 +219,11 @@ class TextEncoder:
     def _encode_chunk(
         self, sentences: list[TaggedSentence], report: TruncationReport
     ) -> list[EncodedExample]:
-        """Encodes a chunk with numpy on all its pieces at once: a loop in Python would take longer
-        than the tokenizer itself."""
-        encodings = self.tokenizer.encode_batch(
-            [sentence.words for sentence in sentences],
-            is_pretokenized=True,
-            add_special_tokens=False,
-        )
-        pieces = [encoding.ids for encoding in encodings]
-        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        total = int(lengths.sum())
-        ids = np.fromiter(chain.from_iterable(pieces), np.int32, total)
-        words = np.fromiter(
-            chain.from_iterable(encoding.word_ids for encoding in encodings), np.int64, total
-        )
-        begins = _begins(lengths)
-        # A piece begins a word if the piece before belongs to another word or another sentence.
-        starts = np.ones(total, np.uint8)
-        starts[1:] = words[1:] != words[:-1]
-        starts[begins[lengths > 0]] = 1
-
-        before, after = len(self._prefix), len(self._suffix)
-        room = self.seq_len - before - after
-        places = np.arange(total) - np.repeat(begins, lengths) + before  # within its example
-        kept = places < before + room
-        sizes = np.minimum(lengths, room) + before + after
-        example_begins = _begins(sizes)
-        targets = places[kept] + np.repeat(example_begins, sizes - before - after)
-
-        token_ids = np.empty(int(sizes.sum()), np.int32)
-        token_ids[targets] = ids[kept]
-        for offset, special in enumerate(self._prefix):
-            token_ids[example_begins + offset] = special
-        for offset, special in enumerate(reversed(self._suffix), 1):
-            token_ids[example_begins + sizes - offset] = special
-        word_starts = np.zeros(len(token_ids), np.uint8)
-        word_starts[targets] = starts[kept]
-
-        word_counts = np.fromiter((len(item.words) for item in sentences), np.int64, len(sentences))
-        word_begins = _begins(word_counts)
-        first_pieces = kept & (starts == 1)
-        positions = np.full(int(word_counts.sum()), -1, np.int32)
-        positions[(words + np.repeat(word_begins, lengths))[first_pieces]] = places[first_pieces]
-
-        report.sentences += len(sentences)
-        report.words += len(positions)
-        report.truncated_sentences += int((lengths > room).sum())
-        report.truncated_words += int(starts[~kept].sum())
-        report.longest = max(report.longest, int(lengths.max()) + before + after)
-        return [
-            EncodedExample(
-                token_ids[begin : begin + size],
-                word_starts[begin : begin + size],
-                positions[word_begin : word_begin + word_count],
-                None,
-                None,
-                sentence.language,
-            )
-            for sentence, begin, size, word_begin, word_count in zip(
-                sentences,
-                example_begins.tolist(),
-                sizes.tolist(),
-                word_begins.tolist(),
-                word_counts.tolist(),
-                strict=True,
-            )
-        ]
+        pieces = pieces_of(self.tokenizer, [sentence.words for sentence in sentences])
+        room = self.seq_len - self._frame.size
+        framed = put_into_frame(pieces, np.minimum(pieces.lengths, room), self._frame)
+        report.add(pieces.lengths + self._frame.size, framed)
+        return examples_of(framed, [sentence.language for sentence in sentences])
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`, as hub and `from_folder` read them.
@@ -319,6 +264,36 @@ class TextEncoder:
         names = {role: config.get(f"{role}_token") for role in _SPECIAL_SPELLINGS}
         names = {role: name for role, name in names.items() if name is not None}
         return cls(tokenizer, seq_len, special_tokens=names, config=config)
+
+
+def examples_of(framed: FramedPieces, languages: Sequence[str]) -> list[EncodedExample]:
+    """Takes a chunk of examples apart; `labels` stay `None`.
+
+    Args:
+        framed: the examples, end to end.
+        languages: the language of each.
+    """
+    ends, word_ends = np.cumsum(framed.sizes), np.cumsum(framed.word_counts)
+    bounds = zip(
+        (ends - framed.sizes).tolist(),
+        ends.tolist(),
+        (word_ends - framed.word_counts).tolist(),
+        word_ends.tolist(),
+        languages,
+        strict=True,
+    )
+    segments = framed.segment_ids
+    return [
+        EncodedExample(
+            framed.token_ids[begin:end],
+            framed.word_starts[begin:end],
+            framed.word_positions[word_begin:word_end],
+            None,
+            None if segments is None else segments[begin:end],
+            language,
+        )
+        for begin, end, word_begin, word_end, language in bounds
+    ]
 
 
 def train_wordpiece(
@@ -371,10 +346,6 @@ def train_wordpiece(
     config = {"do_lower_case": lower_case}
     tokenizer = build_wordpiece([piece for piece, _ in vocabulary], config)
     return TextEncoder(tokenizer, seq_len, config={"tokenizer_class": "BertTokenizer"})
-
-
-def _begins(lengths: np.ndarray) -> np.ndarray:
-    return np.cumsum(lengths) - lengths
 
 
 def _strips_accents(part: dict) -> bool:
