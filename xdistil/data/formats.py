@@ -92,7 +92,7 @@ def read_tab_separated(path: str, numbered: Lines) -> Iterator[Row]:
         words, tab, tags = line.partition("\t")
         if not tab:
             raise InputError(
-                f"{path}:{number}: no tab in the line {_shortened(line)}: expected the words, a "
+                f"{path}:{number}: no tab in the line {shortened(line)}: expected the words, a "
                 "tab, and the tags"
             )
         if "\t" in tags:
@@ -118,7 +118,7 @@ def read_columns(path: str, numbered: Lines) -> Iterator[Row]:
             continue
         if len(columns) < 2:
             raise InputError(
-                f"{path}:{number}: one column in the line {_shortened(line)}: expected a word "
+                f"{path}:{number}: one column in the line {shortened(line)}: expected a word "
                 "and, in the last column, its tag"
             )
         rows.append((columns[0], columns[-1], number))
@@ -133,24 +133,49 @@ def _row_of_columns(rows: list[tuple[str, str, int]]) -> Row:
 
 def read_json_lines(path: str, numbered: Lines) -> Iterator[Row]:
     """An object a line: `tokens` or `words`, `tags` or `ner_tags`, and maybe `language`."""
+    for number, record in json_objects(path, numbered):
+        words = _json_list(record, ("tokens", "words"), str, path, number)
+        tags = _json_list(record, ("tags", "ner_tags"), str | int, path, number)
+        if words or tags:
+            yield Row(words, tags, number, record.get("language"))
+
+
+def json_objects(path: str, numbered: Lines) -> Iterator[tuple[int, dict[str, Any]]]:
+    """An object a line, with its line number; blank lines are skipped.
+
+    `language`, where there is one, is a string, and may be called `lang` in the file.
+
+    Raises:
+        InputError: a line is not a JSON object, or its language is not a string.
+    """
     for number, line in numbered:
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f"{path}:{number}: not JSON ({error}): expected one object a line"
             ) from None
         if not isinstance(record, dict):
             raise InputError(f"{path}:{number}: not a JSON object: expected one object a line")
-        words = _json_list(record, ("tokens", "words"), str, path, number)
-        tags = _json_list(record, ("tags", "ner_tags"), str | int, path, number)
         language = record.get("language") or record.get("lang")
         if language is not None and not isinstance(language, str):
             raise InputError(f"{path}:{number}: the language is {language!r}: expected a string")
-        if words or tags:
-            yield Row(words, tags, number, language)
+        yield number, {**record, "language": language}
+
+
+def checked_characters(text: str, path: str, number: int) -> str:
+    """The text of a JSON string, unless it cannot be written as UTF-8.
+
+    Raises:
+        InputError: it holds half of a surrogate pair.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(
+            f"{path}:{number}: half of a surrogate pair in {text!r}: write the character whole"
+        )
+    return text
 
 
 def _json_list(record: dict, keys: tuple[str, str], kind: Any, path: str, number: int) -> tuple:
@@ -166,10 +191,8 @@ def _json_list(record: dict, keys: tuple[str, str], kind: Any, path: str, number
         names = "strings" if kind is str else "strings or numbers"
         raise InputError(f"{path}:{number}: {key!r} is not a list of {names}: correct it")
     for value in values:
-        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise InputError(
-                f"{path}:{number}: half of a surrogate pair in {value!r}: write the character whole"
-            )
+        if isinstance(value, str):
+            checked_characters(value, path, number)
     return tuple(values)
 
 
@@ -188,5 +211,9 @@ def _split_at_spaces(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(" ") if part)
 
 
-def _shortened(line: str) -> str:
-    return repr(line if len(line) <= 40 else f"{line[:37]}...")
+def shortened(value: Any) -> str:
+    """A line, or a value in it, as an error shows it."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else f"{value[:37]}...")
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

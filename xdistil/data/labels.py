@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from xdistil.data.atomic_files import write_bytes
@@ -110,6 +111,18 @@ class Labels(Sequence[str]):
         types = {tag[2:] for tag in tags if tag != "O"}
         return cls(["O", *(f"{mark}-{name}" for name in sorted(types) for mark in "BI")])
 
+    @classmethod
+    def from_names(cls, names: Iterable[str]) -> Labels:
+        """The labels of texts: each name once, sorted; numbers by their value.
+
+        Args:
+            names: names of any order and number, such as those of `TextReport.label_counts`.
+        """
+        names = set(names)
+        if all(map(is_number, names)):
+            return cls(sorted(names, key=lambda name: (int(name), name)))
+        return cls(sorted(names))
+
     def __len__(self) -> int:
         return len(self._names)
 
@@ -130,3 +143,8 @@ class Labels(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"Labels({list(self._names)!r})"
+
+
+def is_number(name: str) -> bool:
+    """Whether a label is written as a whole number."""
+    return re.fullmatch(r"-?[0-9]{1,18}", name) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from xdistil.data.examples import TaggedSentence
+from xdistil.data.examples import LabeledText, TaggedSentence
 
 
 @dataclass(slots=True)
@@ -50,3 +50,28 @@ class ReadReport:
             f"{self.first_orphan}); kept as they are, an entity begins there. BIO data has B- at "
             "the first word of each entity; in IOB1 data many entities begin with I-"
         ]
+
+
+@dataclass(slots=True)
+class TextReport:
+    """Counts of the texts that were read, to be given to several readers one after the other.
+
+    Args:
+        texts: texts, or pairs of texts, read.
+        words: words of all of them.
+        per_language: texts by language.
+        label_counts: texts by label, from which `Labels.from_names` makes the label set.
+    """
+
+    texts: int = 0
+    words: int = 0
+    per_language: Counter[str] = field(default_factory=Counter)
+    label_counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, text: LabeledText) -> None:
+        """Counts a text or a pair."""
+        self.texts += 1
+        self.words += len(text.text.split()) + len((text.text_pair or "").split())
+        self.per_language[text.language] += 1
+        if text.label is not None:
+            self.label_counts[text.label] += 1
