@@ -1,61 +1,25 @@
-"""A run's text: labeled sentences, what is left as transfer text, dev and test."""
+"""A run's text: labeled examples, what is left as transfer text, dev and test."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from xdistil.data.atomic_files import sha256_of_file
-from xdistil.data.examples import TaggedSentence
+from xdistil.data.corpus_files import SPLITS, CorpusFiles, SplitFiles, missing_languages
+from xdistil.data.corpus_kinds import CorpusKind, LabeledTexts, TaggedSentences
+from xdistil.data.examples import LabeledText, TaggedSentence
 from xdistil.data.labels import Labels
-from xdistil.data.readers import (
-    ReadReport,
-    expand_files,
-    folder_language,
-    read_tagged,
-    read_text,
-    split_files,
-)
+from xdistil.data.readers import expand_files, folder_language
 from xdistil.errors import InputError
 
-Read = Callable[[], Iterator[TaggedSentence]]
-
-
-@dataclasses.dataclass(frozen=True)
-class CorpusFiles:
-    """Where a tagging corpus lies; either `data_dir` or the files.
-
-    Args:
-        data_dir: Folder with `<language>/{train,dev,test}.tsv[.gz]`.
-        languages: Folders to take; empty = all.
-        train: Files of labeled sentences, globs too.
-        dev: Files of held-out labeled sentences.
-        test: Files to score on; may be empty.
-        transfer: Files of plain text, a sentence a line; may be empty.
-        labels: File with a label a line; `None`: labels are found in train.
-    """
-
-    data_dir: str | None = None
-    languages: Sequence[str] = ()
-    train: Sequence[str] = ()
-    dev: Sequence[str] = ()
-    test: Sequence[str] = ()
-    transfer: Sequence[str] = ()
-    labels: str | None = None
-
-    def of_split(self, split: str) -> list[tuple[str, str | None]]:
-        """The files of train, dev or test, each with its language where the folder tells it."""
-        given = getattr(self, split)
-        if self.data_dir and given:
-            raise InputError(
-                f"--data_dir and --{split}_file contradict each other: give one of the two."
-            )
-        if self.data_dir:
-            return list(split_files(self.data_dir, self.languages, split))
-        return [(path, None) for path in expand_files(given)] if given else []
+Example = TypeVar("Example", TaggedSentence, LabeledText)
+Read = Callable[[], Iterator[Any]]
+Key = Callable[[Any], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +27,14 @@ class CorpusLimits:
     """How much of a corpus is used; the choice is drawn by the seed.
 
     Args:
-        labeled_per_language: Labeled sentences a language; the rest of train joins the transfer
+        labeled_per_language: Labeled examples a language; the rest of train joins the transfer
             text. 0 = all.
-        dev_per_language: Dev sentences a language; 0 = all.
-        test_per_language: Test sentences a language; 0 = all.
-        transfer_sentences: Most transfer sentences; 0 = all.
+        dev_per_language: Dev examples a language; 0 = all.
+        test_per_language: Test examples a language; 0 = all.
+        transfer_sentences: Most transfer examples; 0 = all.
         seed: Decides which.
+        labeled_per_class: Labeled texts a class, over all languages; the rest of train joins the
+            transfer text. 0 = all.
     """
 
     labeled_per_language: int = 0
@@ -76,33 +42,46 @@ class CorpusLimits:
     test_per_language: int = 0
     transfer_sentences: int = 0
     seed: int = 0
+    # Not in the text that a fingerprint hashes: those of finished runs stay.
+    labeled_per_class: int = dataclasses.field(default=0, repr=False)
+
+    def __post_init__(self):
+        if self.labeled_per_language and self.labeled_per_class:
+            raise InputError(
+                "--labeled_per_language and --labeled_per_class contradict each other: give one of "
+                "the two."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
-class TaggingCorpus:
-    """The text of a tagging run.
+class Corpus(Generic[Example]):
+    """The text of a run.
 
     Args:
-        labels: The tags.
-        train: Labeled sentences.
-        dev: Held-out labeled sentences.
-        test: Sentences to score on; may be empty.
+        labels: The tags, or the classes.
+        train: Labeled examples.
+        dev: Held-out labeled examples.
+        test: Examples to score on; may be empty.
         transfer: Gives the transfer text anew at each call, streamed.
-        transfer_size: Sentences in the transfer text.
+        transfer_size: Examples in the transfer text.
         fingerprint: Hash of the files and of what is taken from them.
         inputs: Hash of each file.
         warnings: What a user should know of the data, a line each.
     """
 
     labels: Labels
-    train: list[TaggedSentence]
-    dev: list[TaggedSentence]
-    test: list[TaggedSentence]
-    transfer: Read
+    train: list[Example]
+    dev: list[Example]
+    test: list[Example]
+    transfer: Callable[[], Iterator[Example]]
     transfer_size: int
     fingerprint: str
     inputs: dict[str, str]
     warnings: list[str]
+
+
+TaggingCorpus = Corpus[TaggedSentence]
+TextCorpus = Corpus[LabeledText]
 
 
 def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) -> TaggingCorpus:
@@ -123,142 +102,184 @@ def load_tagging_corpus(files: CorpusFiles, limits: CorpusLimits | None = None) 
         corpus = load_tagging_corpus(CorpusFiles(data_dir="data", languages=["de", "en"]))
         ```
     """
-    limits = limits or CorpusLimits()
-    paths = {split: files.of_split(split) for split in ("train", "dev", "test")}
-    for split in ("train", "dev"):
-        if not paths[split]:
-            raise InputError(f"No {split} text: give --{split}_file, or --data_dir.")
+    return _load(TaggedSentences(), files, limits or CorpusLimits())
+
+
+def load_text_corpus(
+    files: CorpusFiles, limits: CorpusLimits | None = None, pairs: bool = False
+) -> TextCorpus:
+    """Reads a corpus of texts or of pairs. Labeled text is held in memory, transfer text is not.
+
+    The formats are those of `read_labeled_text` and `read_unlabeled_text`.
+
+    Args:
+        files: Where it lies.
+        limits: How much of it is used.
+        pairs: Whether each example has two texts.
+
+    Returns:
+        The corpus. Texts keep the order of the files. Labels that no file names are those of
+        train, sorted.
+
+    Raises:
+        InputError: If a file is missing, empty or wrong; the message names file and line.
+
+    Example:
+        ```python
+        limits = CorpusLimits(labeled_per_class=100)
+        corpus = load_text_corpus(CorpusFiles(data_dir="data/intents"), limits)
+        ```
+    """
+    return _load(LabeledTexts(pairs), files, limits or CorpusLimits())
+
+
+def _load(kind: CorpusKind, files: CorpusFiles, limits: CorpusLimits) -> Corpus:
+    paths = {split: files.of_split(split, kind.suffixes) for split in SPLITS}
     transfer_files = expand_files(files.transfer) if files.transfer else []
-    for path in [*(path for split in paths.values() for path, _ in split), *transfer_files]:
-        if not os.path.isfile(path):
-            raise InputError(
-                f"{path}: is a pipe or a device, and would be read several times: give a file"
-            )
-    reports = {split: ReadReport() for split in paths}
-    given = _read_labels(files.labels) if files.labels else None
-    read = {split: _reader(paths[split], given, reports[split]) for split in paths}
-    sizes, tags = _survey(read["train"]())
-    labels = given or Labels.from_tags(tags)
+    _check_files(paths, transfer_files)
+    reports = {split: kind.new_report() for split in paths}
+    labels_file = files.labels_file(kind.suffixes)
+    given = kind.labels_from_file(labels_file) if labels_file else None
+    key, limit, purpose = _labeled_draw(kind, limits)
+    read_train = _reader(kind, paths["train"], given, reports["train"])
+    sizes, names = _survey(read_train(), key, kind.names_of)
+    labels = given or kind.labels_from(names)
     for split in ("dev", "test"):
-        _survey(_reader(paths[split], labels, reports[split])())
-    read = {split: _reader(paths[split], labels, None) for split in paths}
-    chosen = _draw(sizes, limits.labeled_per_language, limits.seed, "labeled")
+        _count(_reader(kind, paths[split], labels, reports[split])())
+    read = {split: _reader(kind, paths[split], labels, None) for split in paths}
+    chosen = _draw(sizes, limit, limits.seed, purpose)
     left = sum(sizes.values()) - sum(len(indices) for indices in chosen.values())
-    size = left + sum(_count_sentences(path) for path in transfer_files)
+    size = left + sum(_count(kind.unlabeled([path])) for path in transfer_files)
     taken = _draw(Counter(all=size), limits.transfer_sentences, limits.seed, "transfer")["all"]
-    transfer = _transfer(read["train"], chosen, transfer_files, taken)
-    inputs = {
-        path: sha256_of_file(path)
-        for path in [*(p for split in paths.values() for p, _ in split), *transfer_files]
-    }
-    return TaggingCorpus(
+    marked = functools.partial(_marked, read["train"], chosen, key)
+    train = [example for example, labeled in marked() if labeled]
+    inputs = {path: sha256_of_file(path) for path in _every_file(paths, transfer_files)}
+    return Corpus(
         labels=labels,
-        train=_take(read["train"], chosen),
+        train=train,
         dev=_sample(read["dev"], limits.dev_per_language, limits.seed, "dev"),
         test=_sample(read["test"], limits.test_per_language, limits.seed, "test"),
-        transfer=transfer,
+        transfer=_transfer(kind, marked, transfer_files, taken),
         transfer_size=len(taken),
-        fingerprint=_fingerprint(paths, transfer_files, inputs, labels, limits),
+        fingerprint=_fingerprint(kind, paths, transfer_files, inputs, labels, limits),
         inputs=inputs,
         warnings=[
-            *_missing_languages(paths),
-            *(line for report in reports.values() for line in report.warnings()),
+            *missing_languages(paths),
+            *_small_classes(sizes, limits.labeled_per_class),
+            *kind.warnings(reports.values(), train, labels),
         ],
     )
 
 
-def _missing_languages(paths: Mapping[str, Sequence[tuple[str, str | None]]]) -> list[str]:
-    """A line if the folders of `data_dir` have not the same splits: a test set alone may be meant
-    (zero-shot), a misspelt file name may not."""
-    found = {split: {language for _, language in files} for split, files in paths.items()}
-    every = set().union(*found.values())
-    lacks = {split: sorted(every - found[split]) for split in found}
-    if not any(lacks.values()) or None in every:
+def _check_files(paths: SplitFiles, transfer: Sequence[str]) -> None:
+    for split in ("train", "dev"):
+        if not paths[split]:
+            raise InputError(f"No {split} text: give --{split}_file, or --data_dir.")
+    for path in _every_file(paths, transfer):
+        if not os.path.isfile(path):
+            raise InputError(
+                f"{path}: is a pipe or a device, and would be read several times: give a file"
+            )
+
+
+def _every_file(paths: SplitFiles, transfer: Sequence[str]) -> list[str]:
+    return [*(path for files in paths.values() for path, _ in files), *transfer]
+
+
+def _labeled_draw(kind: CorpusKind, limits: CorpusLimits) -> tuple[Key, int, str]:
+    """What labeled text is counted by, how much of each is kept, and the name of the draw."""
+    if limits.labeled_per_class:
+        return kind.class_of, limits.labeled_per_class, "labeled class"
+    return _language_of, limits.labeled_per_language, "labeled"
+
+
+def _language_of(example: TaggedSentence | LabeledText) -> str:
+    return example.language
+
+
+def _small_classes(sizes: Counter[str], limit: int) -> list[str]:
+    """A line if classes have fewer texts than were asked for."""
+    small = [f"{name} ({size})" for name, size in sorted(sizes.items()) if size < limit]
+    if not small:
         return []
-    told = "; ".join(f"no {split} in {', '.join(names)}" for split, names in lacks.items() if names)
-    return [
-        f"not every language has every split: {told}. Each split is read where it is; check the "
-        "names of the files, or name --languages"
-    ]
+    names = ", ".join(small[:10]) + (", …" if len(small) > 10 else "")
+    return [f"fewer than {limit} labeled texts, all were taken: {names}"]
 
 
 def _reader(
-    paths: Sequence[tuple[str, str | None]], labels: Labels | None, report: ReadReport | None
+    kind: CorpusKind, paths: Sequence[tuple[str, str | None]], labels: Labels | None, report: Any
 ) -> Read:
-    def read() -> Iterator[TaggedSentence]:
+    def read() -> Iterator[Any]:
         for path, language in paths:
-            yield from read_tagged([path], labels=labels, language=language, report=report)
+            yield from kind.labeled(path, labels, language, report)
 
     return read
 
 
-def _survey(sentences: Iterable[TaggedSentence]) -> tuple[Counter[str], set[str]]:
-    """Sentences a language, and the tags that occur."""
+def _survey(
+    examples: Iterable[Any], key: Key, names_of: Callable[[Any], Iterable[str]]
+) -> tuple[Counter[str], set[str]]:
+    """Examples a language or class, and the labels that occur."""
     sizes: Counter[str] = Counter()
-    tags: set[str] = set()
-    for sentence in sentences:
-        sizes[sentence.language] += 1
-        tags.update(sentence.tags or ())
-    return sizes, tags
+    names: set[str] = set()
+    for example in examples:
+        sizes[key(example)] += 1
+        names.update(names_of(example))
+    return sizes, names
 
 
 def _draw(sizes: Counter[str], limit: int, seed: int, purpose: str) -> dict[str, Collection[int]]:
-    """Which sentences of each language are taken: their indices within the language."""
+    """Which examples of each language or class are taken: their indices within it."""
     chosen: dict[str, Collection[int]] = {}
-    for language, size in sizes.items():
-        chosen[language] = range(size)
+    for name, size in sizes.items():
+        chosen[name] = range(size)
         if 0 < limit < size:
-            draw = random.Random(f"{seed} {purpose} {language}")
-            chosen[language] = set(draw.sample(range(size), limit))
+            draw = random.Random(f"{seed} {purpose} {name}")
+            chosen[name] = set(draw.sample(range(size), limit))
     return chosen
 
 
-def _marked(
-    read: Read, chosen: dict[str, Collection[int]]
-) -> Iterator[tuple[TaggedSentence, bool]]:
+def _marked(read: Read, chosen: dict[str, Collection[int]], key: Key) -> Iterator[tuple[Any, bool]]:
     seen: Counter[str] = Counter()
-    for sentence in read():
-        index = seen[sentence.language]
-        seen[sentence.language] += 1
-        yield sentence, index in chosen[sentence.language]
+    for example in read():
+        name = key(example)
+        index = seen[name]
+        seen[name] += 1
+        yield example, index in chosen[name]
 
 
-def _take(read: Read, chosen: dict[str, Collection[int]]) -> list[TaggedSentence]:
-    return [sentence for sentence, taken in _marked(read, chosen) if taken]
-
-
-def _sample(read: Read, limit: int, seed: int, purpose: str) -> list[TaggedSentence]:
+def _sample(read: Read, limit: int, seed: int, purpose: str) -> list[Any]:
     if not limit:
         return list(read())
-    sizes, _ = _survey(read())
-    return _take(read, _draw(sizes, limit, seed, purpose))
+    sizes = Counter(map(_language_of, read()))
+    marked = _marked(read, _draw(sizes, limit, seed, purpose), _language_of)
+    return [example for example, taken in marked if taken]
 
 
 def _transfer(
-    read_train: Read,
-    chosen: dict[str, Collection[int]],
+    kind: CorpusKind,
+    marked: Callable[[], Iterator[tuple[Any, bool]]],
     files: Sequence[str],
     taken: Collection[int],
 ) -> Read:
-    def everything() -> Iterator[TaggedSentence]:
-        for sentence, labeled in _marked(read_train, chosen):
-            if not labeled:
-                yield TaggedSentence(sentence.words, None, sentence.language)
+    def everything() -> Iterator[Any]:
+        yield from (kind.without_label(example) for example, labeled in marked() if not labeled)
         if files:
-            yield from read_text(files)
+            yield from kind.unlabeled(files)
 
-    def read() -> Iterator[TaggedSentence]:
-        return (sentence for number, sentence in enumerate(everything()) if number in taken)
+    def read() -> Iterator[Any]:
+        return (example for number, example in enumerate(everything()) if number in taken)
 
     return read
 
 
-def _count_sentences(path: str) -> int:
-    return sum(1 for _ in read_text([path]))
+def _count(examples: Iterable[Any]) -> int:
+    return sum(1 for _ in examples)
 
 
 def _fingerprint(
-    paths: Mapping[str, Sequence[tuple[str, str | None]]],
+    kind: CorpusKind,
+    paths: SplitFiles,
     transfer: Sequence[str],
     inputs: Mapping[str, str],
     labels: Labels,
@@ -268,27 +289,19 @@ def _fingerprint(
     # named, their folder may tell the language, which decides what is drawn, how it is scored, and
     # whose student reads it.
     parts = [
-        f"{split} {language or _told_language(path)} {inputs[path]}"
+        f"{split} {language or _told_language(path)} {inputs[path]}{kind.format_of(path)}"
         for split, files in paths.items()
         for path, language in files
     ]
     for path in transfer:
         told = _told_language(path)
-        parts.append(f"transfer {told} {inputs[path]}" if told else f"transfer {inputs[path]}")
+        content = f"{inputs[path]}{kind.format_of(path)}"
+        parts.append(f"transfer {told} {content}" if told else f"transfer {content}")
+    if limits.labeled_per_class:
+        parts.append(f"labeled_per_class {limits.labeled_per_class}")
     return hashlib.sha256("\n".join([*parts, *labels.names, repr(limits)]).encode()).hexdigest()
 
 
 def _told_language(path: str) -> str | None:
     language = folder_language(path)
     return None if language == "und" else language
-
-
-def _read_labels(path: str) -> Labels:
-    labels = Labels.from_file(path)
-    wrong = [name for name in labels if not re.fullmatch(r"O|[BI]-\S+", name)]
-    if wrong:
-        raise InputError(
-            f"{path}: {wrong[0]!r} is no BIO label: expected O, B-TYPE or I-TYPE, one a line; "
-            "classes for pieces ([CLS], X) are added by --scheme=pieces."
-        )
-    return labels

@@ -18,7 +18,7 @@ from xdistil.errors import InputError
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
-_SUFFIXES = (".tsv", ".conll", ".bio", ".jsonl")
+TAGGED_SUFFIXES = (".tsv", ".conll", ".bio", ".jsonl")
 _SPLIT_NAMES = {"dev": ("dev", "valid", "validation")}
 _LANGUAGE_CODE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]{2,9})*")
 # Folder names that look like a language code and are none.
@@ -198,25 +198,50 @@ def read_folder(
 
 
 def split_files(
-    data_dir: str | os.PathLike, languages: Sequence[str], split: str
+    data_dir: str | os.PathLike,
+    languages: Sequence[str],
+    split: str,
+    suffixes: Sequence[str] = TAGGED_SUFFIXES,
 ) -> list[tuple[str, str]]:
     """The files of one split with their languages, as `read_folder` reads them.
+
+    Args:
+        data_dir: as in `read_folder`.
+        languages: as in `read_folder`.
+        split: as in `read_folder`.
+        suffixes: of the files that are looked for, each also with `.gz`.
 
     Raises:
         InputError: a folder or file is missing, or there are two files for one split.
     """
     return [
-        (_split_file(data_dir, language, split), language)
-        for language in (languages or _languages_with(data_dir, split))
+        (_file_of_language(data_dir, language, split, suffixes), language)
+        for language in (languages or _languages_with(data_dir, split, suffixes))
     ]
 
 
-def _split_file(data_dir: str | os.PathLike, language: str, split: str) -> str:
+def _file_of_language(
+    data_dir: str | os.PathLike, language: str, split: str, suffixes: Sequence[str]
+) -> str:
     folder = Path(data_dir, language)
     if not folder.is_dir():
         there = ", ".join(_subfolders(data_dir)) or "none"
         raise InputError(f"{folder}: no such folder: the languages of {data_dir} are {there}")
-    files = _split_files(folder, split)
+    return split_file(folder, split, suffixes)
+
+
+def split_file(folder: str | os.PathLike, split: str, suffixes: Sequence[str]) -> str:
+    """The one file of a split in a folder.
+
+    Args:
+        folder: the folder itself, not one above it.
+        split: `"train"`, `"dev"` or `"test"`.
+        suffixes: of the files that are looked for, each also with `.gz`.
+
+    Raises:
+        InputError: there is no file for the split, or there are two.
+    """
+    files = files_of_split(folder, split, suffixes)
     if len(files) > 1:
         names = " and ".join(path.name for path in files)
         raise InputError(f"{folder}: {names} are both the split {split!r}: keep one of them")
@@ -225,14 +250,23 @@ def _split_file(data_dir: str | os.PathLike, language: str, split: str) -> str:
     return str(files[0])
 
 
-def _split_files(folder: Path, split: str) -> list[Path]:
+def files_of_split(
+    folder: str | os.PathLike, split: str, suffixes: Sequence[str] = TAGGED_SUFFIXES
+) -> list[Path]:
+    """All files in a folder that a split may be, maybe none.
+
+    Args:
+        folder: the folder itself, not one above it.
+        split: `"train"`, `"dev"` or `"test"`.
+        suffixes: of the files that are looked for, each also with `.gz`.
+    """
     names = (
         f"{name}{suffix}{packed}"
         for name in _SPLIT_NAMES.get(split, (split,))
-        for suffix in _SUFFIXES
+        for suffix in suffixes
         for packed in ("", ".gz")
     )
-    return [folder / name for name in names if (folder / name).is_file()]
+    return [Path(folder, name) for name in names if Path(folder, name).is_file()]
 
 
 def _subfolders(data_dir: str | os.PathLike) -> list[str]:
@@ -241,9 +275,11 @@ def _subfolders(data_dir: str | os.PathLike) -> list[str]:
     return sorted(path.name for path in Path(data_dir).iterdir() if path.is_dir())
 
 
-def _languages_with(data_dir: str | os.PathLike, split: str) -> list[str]:
+def _languages_with(data_dir: str | os.PathLike, split: str, suffixes: Sequence[str]) -> list[str]:
     languages = [
-        name for name in _subfolders(data_dir) if _split_files(Path(data_dir, name), split)
+        name
+        for name in _subfolders(data_dir)
+        if files_of_split(Path(data_dir, name), split, suffixes)
     ]
     if not languages:
         raise InputError(
