@@ -24,18 +24,19 @@ from xdistil.distillation.run_settings import (
     DistillationData,
     RunResult,
     RunSettings,
-    StudentSettings,
     TeacherSettings,
 )
 from xdistil.distillation.runner import DistillationRun, teacher_key
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage, format_stages
+from xdistil.distillation.student_settings import StudentSettings
 from xdistil.errors import InputError
 from xdistil.metrics.footprint import count_parameters
 from xdistil.metrics.speedup import speedup_row
 from xdistil.report.console import report_table
 from xdistil.report.page import write_page
 from xdistil.report.report import build_report, write_report
+from xdistil.tasks import Tagging
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
@@ -47,12 +48,13 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
     """Distils, exports, measures, reports. Returns the report."""
     keras.config.set_dtype_policy(FLAGS.precision)
     source = open_teacher(corpus)
+    task = Tagging(corpus.labels, source.encoder, FLAGS.scheme)
     stages = _stages(source)
     _check(corpus, source, stages)
     settings, data = _settings(corpus, source, stages), _data(corpus)
     output = Path(FLAGS.output_dir)
     if FLAGS.reuse_from:
-        _check_reuse(output, teacher_key(settings, data, source.encoder))
+        _check_reuse(output, teacher_key(settings, data, task))
     with RunDirectory.open(
         output,
         config,
@@ -66,7 +68,7 @@ def run(corpus: TaggingCorpus, config: Mapping[str, Any]) -> dict[str, Any]:
             logger.warning("%s", line)
         logger.info("recipe %s:\n%s", FLAGS.recipe, format_stages(stages))
         with _strategy_scope():
-            job = DistillationRun(directory, data, settings, source.encoder, source.make)
+            job = DistillationRun(directory, data, settings, task, source.make)
             result = distil_per_language(job) if FLAGS.recipe == "D0" else job.run()
         report = _report(directory, result)
         write_report(directory.report_json, report)
@@ -156,7 +158,6 @@ def _settings(corpus: TaggingCorpus, source: TeacherSource, stages: list[Stage])
             embedding_init=FLAGS.embedding_init,
             min_piece_count=FLAGS.min_piece_count,
         ),
-        scheme=FLAGS.scheme,
         seed=FLAGS.seed,
         online=FLAGS.teacher_targets == "online",
         training=StageSettings(

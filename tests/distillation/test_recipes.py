@@ -1,8 +1,11 @@
 """The published strategies, stage by stage."""
 
+import dataclasses
+
 import pytest
 
-from xdistil.distillation.recipes import RECIPES, RecipeSettings, recipe
+from xdistil.distillation.losses import HardDistillation
+from xdistil.distillation.recipes import LAYER_GROUPS, RECIPES, RecipeSettings, recipe
 from xdistil.distillation.stages import format_stages, needed_teacher_outputs
 
 SETTINGS = RecipeSettings(teacher_layer=7, representation_epochs=3, logits_epochs=2)
@@ -78,11 +81,68 @@ def test_dev_decides_by_the_metric_where_labels_take_part_else_by_the_loss():
 
 def test_a_recipe_says_what_it_reads_of_the_teacher():
     assert needed_teacher_outputs(recipe("D4.2", SETTINGS)) == {
-        "transfer": ((7,), True),
-        "labeled": ((), False),
+        "transfer": ("hidden_states_7", "logits"),
+        "labeled": (),
     }
-    assert needed_teacher_outputs(recipe("D2", SETTINGS))["labeled"] == ((7,), True)
-    assert needed_teacher_outputs(recipe("D0-S", SETTINGS))["transfer"] == ((), False)
+    assert needed_teacher_outputs(recipe("D2", SETTINGS))["labeled"] == (
+        "hidden_states_7",
+        "logits",
+    )
+    assert needed_teacher_outputs(recipe("D0-S", SETTINGS))["transfer"] == ()
+
+
+TEXTS = RecipeSettings(
+    teacher_layer="pooled_output",
+    representation_positions="texts",
+    logits_positions="texts",
+    label_positions="labeled_texts",
+    representation_epochs=3,
+    logits_epochs=2,
+    alpha=0.25,
+    beta=2.0,
+    gamma=3.0,
+)
+
+
+def test_staged_unfreezes_the_dense_layer_with_the_head_then_the_bilstm_then_the_embedding():
+    stages = recipe("staged", TEXTS)
+    assert [(stage.name, stage.data, stage.trainable) for stage in stages] == [
+        ("representation", "transfer", ("embedding", "bilstm", "dense")),
+        *(
+            (f"{kind}_{group}", data, LAYER_GROUPS[first:])
+            for kind, data in (("logits", "transfer"), ("labels", "labeled"))
+            for first, group in ((2, "dense"), (1, "bilstm"), (0, "embedding"))
+        ),
+    ]
+
+
+def test_hard_soft_and_joint_read_what_the_paper_says():
+    (hard,), (joint,) = recipe("hard", TEXTS), recipe("joint", TEXTS)
+    assert (hard.data, joint.data) == ("both", "both")
+    assert hard.losses == ((1.0, HardDistillation()),)
+    assert [(weight, loss.name) for weight, loss in joint.losses] == [
+        (0.25, "labels"),
+        (2.0, "representation"),
+        (3.0, "logits"),
+    ]
+    soft = recipe("soft", TEXTS)
+    assert [(stage.name, stage.data) for stage in soft] == [
+        ("representation", "transfer"),
+        ("logits", "transfer"),
+    ]
+    assert needed_teacher_outputs(soft)["transfer"] == ("logits", "pooled_output")
+    assert needed_teacher_outputs([hard])["labeled"] == ("logits",)
+
+
+def test_tang_weighs_labels_against_the_whole_squared_distance_of_logits():
+    (stage,) = recipe("tang", TEXTS)
+    assert [(weight, loss.name) for weight, loss in stage.losses] == [
+        (0.25, "labels"),
+        (1.5, "logits"),  # 0.75 of the whole distance is 1.5 halves
+    ]
+    (only_logits,) = recipe("tang", dataclasses.replace(TEXTS, alpha=0.0))
+    assert [loss.name for loss in only_logits.terms] == ["logits"]
+    assert (stage.monitor, stage.data) == ("metric", "both")
 
 
 def test_printing_a_recipe_shows_every_stage_and_config_is_plain_data():

@@ -46,7 +46,7 @@ def data(tmp_path_factory):
             [example(ids) for ids in sentences(count, seed=seed)],
             teacher=teacher,
             text=name,
-            layers=(LAYER,),
+            outputs=("logits", f"hidden_states_{LAYER}"),
             lengths=LENGTHS,
             shard_size=16,
         )

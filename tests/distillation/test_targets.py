@@ -61,7 +61,13 @@ def encoded(count=40):
 
 def compute(folder, teacher, **options):
     examples = options.pop("examples", encoded())
-    options = {"layers": [1], "lengths": (8, 16), "text": "t", "shard_size": 16, **options}
+    options = {
+        "outputs": ["logits", "hidden_states_1"],
+        "lengths": (8, 16),
+        "text": "t",
+        "shard_size": 16,
+        **options,
+    }
     return compute_targets(folder, examples, teacher=teacher, **options)
 
 
@@ -73,10 +79,10 @@ def bytes_of(folder):
     ("token_budget", "jit_compile"), [(1, False), (64, False), (8192, False), (64, True)]
 )
 def test_targets_are_what_the_teacher_says_to_float16(tmp_path, teacher, token_budget, jit_compile):
-    store = compute(
-        tmp_path, teacher, layers=[0, 1], token_budget=token_budget, jit_compile=jit_compile
-    )
     arrays = ["logits", "hidden_states_0", "hidden_states_1"]
+    store = compute(
+        tmp_path, teacher, outputs=arrays, token_budget=token_budget, jit_compile=jit_compile
+    )
     read = list(read_records([store], arrays=arrays, shuffle=False))
     assert len(read) == 40
     for features, targets in read[::3]:
@@ -90,12 +96,10 @@ def test_targets_are_what_the_teacher_says_to_float16(tmp_path, teacher, token_b
 
 
 def test_only_what_is_asked_for_is_kept(tmp_path, teacher):
-    store = compute(tmp_path / "a", teacher, layers=[1], logits=False)
-    assert set(store.arrays) == {"hidden_states_1"}
-    store = compute(tmp_path / "b", teacher, layers=[], logits=True)
-    assert set(store.arrays) == {"logits"}
+    for name in ("hidden_states_1", "logits"):
+        assert set(compute(tmp_path / name, teacher, outputs=[name]).arrays) == {name}
     with pytest.raises(ValueError, match="nothing to compute"):
-        compute(tmp_path / "c", teacher, layers=[], logits=False)
+        compute(tmp_path / "none", teacher, outputs=[])
 
 
 def test_labels_of_the_examples_are_kept(tmp_path, teacher):
@@ -165,11 +169,11 @@ def test_a_damaged_shard_counts_as_more_than_one_pass(tmp_path, teacher):
     assert TeacherRuns.read(tmp_path).teacher_passes == pytest.approx(48 / 40)
 
 
-@pytest.mark.parametrize("change", ["teacher", "text", "layers", "logits"])
+@pytest.mark.parametrize("change", ["teacher", "text", "outputs"])
 def test_targets_of_another_teacher_text_or_setting_are_refused(tmp_path, teacher, change):
     compute(tmp_path, teacher)
     before = bytes_of(tmp_path)
-    options = {"text": {"text": "u"}, "layers": {"layers": [0]}, "logits": {"logits": False}}
+    options = {"text": {"text": "u"}, "outputs": {"outputs": ["logits"]}}
     if change == "teacher":
         teacher.dense.bias.assign([0, 0, 0, 1e-7])
     with pytest.raises(InputError, match="another key"):

@@ -33,7 +33,8 @@ from xdistil.data.record_manifest import (
 from xdistil.data.record_writer import ComputeArrays, ShardWriter
 from xdistil.errors import InputError
 
-_HIDDEN = "hidden_states_"
+#: Arrays of this name and a number are the teacher's hidden states.
+HIDDEN = "hidden_states_"
 
 
 class RecordStore:
@@ -240,8 +241,8 @@ def named_targets(labels: Any, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Targets as losses find them: `hidden_states_6` becomes `["hidden_states"][6]`."""
     targets: dict[str, Any] = {"labels": labels}
     for name, array in arrays.items():
-        if name.startswith(_HIDDEN):
-            targets.setdefault("hidden_states", {})[int(name.removeprefix(_HIDDEN))] = array
+        if name.startswith(HIDDEN):
+            targets.setdefault("hidden_states", {})[int(name.removeprefix(HIDDEN))] = array
         else:
             targets[name] = array
     return targets

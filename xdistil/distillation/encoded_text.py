@@ -1,15 +1,17 @@
 """The text of a run as word pieces, and what `seq_len` cut off of it."""
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from xdistil.data.atomic_files import make_folder, read_json, write_json
 from xdistil.data.encoding import TruncationReport
-from xdistil.data.examples import EncodedExample, TaggedSentence
+from xdistil.data.examples import EncodedExample
 from xdistil.distillation.run_settings import DistillationData
-from xdistil.tasks import Tagging
+from xdistil.tasks import Task
 
 logger = logging.getLogger("xdistil")
 _FILE = "truncation.json"
@@ -19,32 +21,38 @@ class EncodedText:
     """Encodes train, dev and test at once, transfer text as it is read.
 
     Args:
-        task: Labels and word pieces.
+        task: Labels and word pieces, as the teacher reads them.
         data: The text.
+        student_task: The same task as the student reads it, where that differs.
 
     Attributes:
-        train: List of encoded examples; `dev` and `test` alike.
+        train: List of encoded examples, as the teacher reads them; `dev` and `test` alike.
+        student_dev: `dev` as the student reads it; `student_test` alike.
         truncation: For each split that was read, a `TruncationReport` as a dict.
     """
 
-    def __init__(self, task: Tagging, data: DistillationData):
+    def __init__(self, task: Task, data: DistillationData, student_task: Task | None = None):
         self._task = task
+        self._student_task = student_task
         self._data = data
         self.truncation: dict[str, dict[str, int]] = {}
         self.train = list(self._encode("train", data.train))
         self.dev = list(self._encode("dev", data.dev))
         self.test = list(self._encode("test", data.test))
+        self.student_train = list(self._as_student(data.train, self.train))
+        self.student_dev = list(self._as_student(data.dev, self.dev))
+        self.student_test = list(self._as_student(data.test, self.test))
 
     def examples(self, name: str, folder: Path) -> Iterable[EncodedExample]:
-        """The examples of `transfer`, `labeled` or `dev`.
+        """The examples of `transfer`, `labeled` or `dev`, as the student reads them.
 
         Args:
             name: One of the three.
             folder: Keeps the count of what was cut off the transfer text.
         """
         if name == "transfer":
-            return self._encode(name, self._data.transfer(), folder)
-        return self.train if name == "labeled" else self.dev
+            return self._transfer(folder)
+        return self.student_train if name == "labeled" else self.student_dev
 
     def recall_truncation(self, name: str, folder: Path) -> None:
         """Takes over the count of a call that read the text before this one."""
@@ -52,11 +60,24 @@ class EncodedText:
         if name not in self.truncation and held:
             self._note(name, TruncationReport(**held))
 
+    def _transfer(self, folder: Path) -> Iterable[EncodedExample]:
+        # Two views of one stream: no more of it is held than an encoder's chunk.
+        examples, again = itertools.tee(self._data.transfer())
+        return self._as_student(again, self._encode("transfer", examples, folder))
+
+    def _as_student(
+        self, examples: Iterable[Any], encoded: Iterable[EncodedExample]
+    ) -> Iterable[EncodedExample]:
+        """The examples as the student reads them; `teacher` holds the teacher's view."""
+        if self._student_task is None:
+            return encoded
+        return _joined(self._student_task.encode(examples, TruncationReport()), encoded)
+
     def _encode(
-        self, name: str, sentences: Iterable[TaggedSentence], folder: Path | None = None
+        self, name: str, examples: Iterable[Any], folder: Path | None = None
     ) -> Iterator[EncodedExample]:
         report = TruncationReport()
-        yield from self._task.encode(sentences, report)
+        yield from self._task.encode(examples, report)
         # Written before the store that reads this is finished: then the text is not read again.
         if folder is not None:
             write_json(make_folder(folder) / _FILE, dataclasses.asdict(report))
@@ -66,3 +87,11 @@ class EncodedText:
         self.truncation[name] = dataclasses.asdict(report)
         for line in report.warnings(self._task.encoder.seq_len):
             logger.warning("%s: %s", name, line)
+
+
+def _joined(
+    of_student: Iterable[EncodedExample], of_teacher: Iterable[EncodedExample]
+) -> Iterator[EncodedExample]:
+    for example, teacher in zip(of_student, of_teacher, strict=True):
+        example.teacher = teacher
+        yield example

@@ -13,10 +13,13 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-Positions = Literal["pieces", "words", "labeled"]
+Positions = Literal["pieces", "words", "labeled", "texts", "labeled_texts"]
 Tensors = Mapping[str, Any]
 
 REPRESENTATION_KINDS = ("mse", "kl", "cosine", "keras_kld")
+LOGIT_TARGETS = ("logits", "log_odds")
+#: Name of the teacher's output for a whole text, where a layer's index would stand.
+POOLED = "pooled_output"
 _CLIP = 1e-7
 
 
@@ -26,15 +29,20 @@ class DistillationLoss(keras.distillation.DistillationLoss):
     Args:
         positions: Which positions count. `"pieces"`: every real word piece, [CLS] and [SEP] too.
             `"words"`: the first piece of each word. `"labeled"`: where there is a gold label.
+            Where a model gives one output a text: `"texts"`, every text, and `"labeled_texts"`,
+            those with a gold label (which stands at the text's first position).
         name: Name of the term in logs, `history` and `report.json`.
     """
-
-    #: Key of the teacher's outputs that the loss reads, or `None` where it reads none.
-    needs_teacher: str | None = None
 
     def __init__(self, positions: Positions, name: str):
         self.positions = positions
         self.name = name
+
+    @property
+    def teacher_outputs(self) -> tuple[str, ...]:
+        """Names of the teacher's outputs that the loss reads, as in the records: `logits`,
+        `pooled_output`, `hidden_states_6`."""
+        return ()
 
     def position_weights(self, features: Tensors, targets: Tensors) -> tf.Tensor:
         """Weights of the positions: 1 where the loss counts, else 0.
@@ -44,18 +52,27 @@ class DistillationLoss(keras.distillation.DistillationLoss):
             targets: The batch's targets; `labels` of shape `(batch_size, length)`, -1 = none.
 
         Returns:
-            float32 tensor `(batch_size, length)`.
+            float32 tensor `(batch_size, length)`, or `(batch_size,)` for texts.
         """
-        if self.positions == "labeled":
-            return tf.cast(targets["labels"] >= 0, tf.float32)
+        if self.positions in ("labeled", "labeled_texts"):
+            return tf.cast(self.labels(targets) >= 0, tf.float32)
+        if self.positions == "texts":
+            # A row that only fills up the batch has no position at all.
+            return tf.cast(features["padding_mask"][:, 0], tf.float32)
         key = "padding_mask" if self.positions == "pieces" else "word_starts"
         return tf.cast(features[key], tf.float32)
 
     def values(
         self, teacher_outputs: Tensors, student_outputs: Tensors, targets: Tensors
     ) -> tf.Tensor:
-        """The loss at each position, padding included: float32 `(batch_size, length)`."""
+        """The loss at each position, padding included: float32 `(batch_size, length)`, or
+        `(batch_size,)` for texts."""
         raise TypeError(f"{type(self).__name__} has to define `values`.")
+
+    def labels(self, targets: Tensors) -> tf.Tensor:
+        """Gold labels, -1 = none: of each position, or of each text."""
+        of_texts = self.positions in ("texts", "labeled_texts")
+        return targets["labels"][:, 0] if of_texts else targets["labels"]
 
     def compute_loss(self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any) -> tf.Tensor:
         """Weighted mean as a scalar: the interface of `keras.distillation`.
@@ -95,23 +112,54 @@ class LabelCrossEntropy(DistillationLoss):
 
     Args:
         name: Name of the term. Defaults to `"labels"`.
+        positions: `"labeled"` (default: a label a position) or `"labeled_texts"` (one a text).
 
     Reference:
         XtremeDistil, arXiv:2004.05686, section 3.2.
     """
 
-    def __init__(self, name: str = "labels"):
-        super().__init__("labeled", name)
+    def __init__(self, name: str = "labels", positions: Positions = "labeled"):
+        super().__init__(positions, name)
 
     def values(
         self, teacher_outputs: Tensors, student_outputs: Tensors, targets: Tensors
     ) -> tf.Tensor:
-        logits = tf.cast(student_outputs["logits"], tf.float32)
-        labels = tf.maximum(targets["labels"], 0)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        return _cross_entropy(tf.maximum(self.labels(targets), 0), student_outputs)
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name}
+        other = {} if self.positions == "labeled" else {"positions": self.positions}
+        return {"name": self.name, **other}
+
+
+class HardDistillation(DistillationLoss):
+    """Cross-entropy against the gold label where there is one, else the teacher's best class.
+
+    Args:
+        positions: `"texts"` (default), `"words"` or `"pieces"`, see `DistillationLoss`.
+        name: Name of the term. Defaults to `"hard"`.
+
+    Reference:
+        Hard distillation of arXiv:1910.01769, section 3.
+    """
+
+    def __init__(self, positions: Positions = "texts", name: str = "hard"):
+        super().__init__(positions, name)
+
+    @property
+    def teacher_outputs(self) -> tuple[str, ...]:
+        return ("logits",)
+
+    def values(
+        self, teacher_outputs: Tensors, student_outputs: Tensors, targets: Tensors
+    ) -> tf.Tensor:
+        gold = self.labels(targets)
+        found = tf.argmax(teacher_outputs["logits"], axis=-1, output_type=gold.dtype)
+        return _cross_entropy(tf.where(gold >= 0, gold, found), student_outputs)
+
+
+def _cross_entropy(labels: tf.Tensor, student_outputs: Tensors) -> tf.Tensor:
+    logits = tf.cast(student_outputs["logits"], tf.float32)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
 class LogitsRegression(DistillationLoss):
@@ -120,36 +168,62 @@ class LogitsRegression(DistillationLoss):
     No temperature and no softmax. The sum runs over classes, the mean over positions.
 
     Args:
-        positions: `"words"` (default; where a tag is read) or `"pieces"`, see `DistillationLoss`.
+        positions: `"words"` (default; where a tag is read), `"pieces"` or `"texts"`, see
+            `DistillationLoss`.
         name: Name of the term. Defaults to `"logits"`.
+        target: `"logits"` (default): the teacher's raw logits. `"log_odds"`: log(p / (1 - p)) of
+            its probabilities, clipped to [1e-7, 1 - 1e-7].
+
+    Raises:
+        ValueError: If `target` is not one of the two.
 
     Reference:
-        XtremeDistil, arXiv:2004.05686, section 3.2.
+        XtremeDistil, arXiv:2004.05686, section 3.2; for the log odds arXiv:1910.01769, section 3.
     """
 
-    needs_teacher = "logits"
-
-    def __init__(self, positions: Positions = "words", name: str = "logits"):
+    def __init__(
+        self, positions: Positions = "words", name: str = "logits", target: str = "logits"
+    ):
+        if target not in LOGIT_TARGETS:
+            raise ValueError(f"`target` must be one of {LOGIT_TARGETS}, received {target!r}.")
         super().__init__(positions, name)
+        self.target = target
+
+    @property
+    def teacher_outputs(self) -> tuple[str, ...]:
+        return ("logits",)
 
     def values(
         self, teacher_outputs: Tensors, student_outputs: Tensors, targets: Tensors
     ) -> tf.Tensor:
         teacher = tf.cast(teacher_outputs["logits"], tf.float32)
+        if self.target == "log_odds":
+            teacher = _log_odds(teacher)
         student = tf.cast(student_outputs["logits"], tf.float32)
         return 0.5 * tf.reduce_sum(tf.square(student - teacher), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        # Left out where it is what it always was: finished stages are compared by their settings.
+        other = {} if self.target == "logits" else {"target": self.target}
+        return {**super().get_config(), **other}
+
+
+def _log_odds(logits: tf.Tensor) -> tf.Tensor:
+    p = tf.clip_by_value(tf.nn.softmax(logits, axis=-1), _CLIP, 1.0 - _CLIP)
+    return tf.math.log(p) - tf.math.log1p(-p)
 
 
 class RepresentationDistillation(DistillationLoss):
     """Distance between the student's representation and a hidden state of the teacher: L_RL.
 
     Args:
-        layer: Index of the teacher's hidden state; 0 is the embeddings' output.
+        layer: Index of the teacher's hidden state; 0 is the embeddings' output. Or
+            `"pooled_output"`, the teacher's representation of a whole text (`positions="texts"`).
         kind: `"mse"` mean squared error over the feature axis (default); `"kl"` KL divergence of
             the softmax over the feature axis; `"cosine"` 1 - cosine similarity; `"keras_kld"` the
             published code's form, KLD of the raw values clipped to [1e-7, 1], for comparison only:
             its gradient vanishes wherever a value leaves that interval.
-        positions: `"pieces"` (default) or `"words"`.
+        positions: `"pieces"` (default), `"words"` or `"texts"`.
         name: Name of the term. Defaults to `"representation"`.
 
     Raises:
@@ -159,11 +233,9 @@ class RepresentationDistillation(DistillationLoss):
         XtremeDistil, arXiv:2004.05686, section 3.2, Table 8.
     """
 
-    needs_teacher = "hidden_states"
-
     def __init__(
         self,
-        layer: int,
+        layer: int | str,
         kind: str = "mse",
         positions: Positions = "pieces",
         name: str = "representation",
@@ -174,10 +246,18 @@ class RepresentationDistillation(DistillationLoss):
         self.layer = layer
         self.kind = kind
 
+    @property
+    def teacher_outputs(self) -> tuple[str, ...]:
+        return (POOLED if self.layer == POOLED else f"hidden_states_{self.layer}",)
+
     def values(
         self, teacher_outputs: Tensors, student_outputs: Tensors, targets: Tensors
     ) -> tf.Tensor:
-        teacher = tf.cast(teacher_outputs["hidden_states"][self.layer], tf.float32)
+        if self.layer == POOLED:
+            teacher = teacher_outputs[POOLED]
+        else:
+            teacher = teacher_outputs["hidden_states"][self.layer]
+        teacher = tf.cast(teacher, tf.float32)
         student = tf.cast(student_outputs["representation"], tf.float32)
         if self.kind == "mse":
             return tf.reduce_mean(tf.square(student - teacher), axis=-1)
@@ -203,4 +283,5 @@ class RepresentationDistillation(DistillationLoss):
 
 def teacher_layers(losses: Sequence[DistillationLoss]) -> tuple[int, ...]:
     """Indices of the teacher's hidden states that the losses read, ascending."""
-    return tuple(sorted({loss.layer for loss in losses if hasattr(loss, "layer")}))
+    layers = {getattr(loss, "layer", POOLED) for loss in losses}
+    return tuple(sorted(layers - {POOLED}))

@@ -51,7 +51,7 @@ def distil_per_language(job: DistillationRun) -> RunResult:
                 directory,
                 _text_of(job.data, language),
                 job.settings,
-                job.task.encoder,
+                job.task,
                 teacher=teacher,
             )
             results[language] = one.run()

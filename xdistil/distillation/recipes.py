@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from xdistil.distillation.losses import (
     DistillationLoss,
+    HardDistillation,
     LabelCrossEntropy,
     LogitsRegression,
     RepresentationDistillation,
@@ -21,9 +22,17 @@ class RecipeSettings:
 
     Args:
         teacher_layer: Index of the teacher's hidden state for representation loss. 6 or 7 of 12 in
-            the paper; Table 8 says that it hardly matters.
+            the paper; Table 8 says that it hardly matters. For whole texts `"pooled_output"`.
         representation: `"mse"`, `"kl"`, `"cosine"` or `"keras_kld"`.
-        logits_positions: Where logits are matched: `"words"` (first pieces) or `"pieces"`.
+        logits_positions: Where logits are matched: `"words"` (first pieces), `"pieces"`, or
+            `"texts"` (one output a text).
+        label_positions: Where gold labels stand: `"labeled"`, or `"labeled_texts"`.
+        representation_positions: Where representations are matched: `"pieces"`, `"words"` or
+            `"texts"`.
+        logit_target: `"logits"` or `"log_odds"`, see `LogitsRegression`.
+        alpha: Weight of the labels, in `joint` and `tang`.
+        beta: Weight of the representation, in `joint`.
+        gamma: Weight of the logits, in `joint`.
         representation_epochs: Most epochs of a stage with representation loss.
         logits_epochs: Most epochs of each stage with logits loss.
         labels_epochs: Most epochs of each stage on labels alone.
@@ -36,9 +45,15 @@ class RecipeSettings:
         fresh_head: Starts the labels stage with a new head, as the authors' first code does.
     """
 
-    teacher_layer: int
+    teacher_layer: int | str
     representation: str = "mse"
     logits_positions: str = "words"
+    label_positions: str = "labeled"
+    representation_positions: str = "pieces"
+    logit_target: str = "logits"
+    alpha: float = 1.0
+    beta: float = 1.0
+    gamma: float = 1.0
     representation_epochs: int = 80
     logits_epochs: int = 80
     labels_epochs: int = 80
@@ -51,7 +66,11 @@ class RecipeSettings:
 
 
 def _stage(
-    settings: RecipeSettings, name: str, losses: Sequence[DistillationLoss], data: str
+    settings: RecipeSettings,
+    name: str,
+    losses: Sequence[DistillationLoss],
+    data: str,
+    weights: Sequence[float] | None = None,
 ) -> Stage:
     kinds = {type(loss) for loss in losses}
     if RepresentationDistillation in kinds:
@@ -64,13 +83,13 @@ def _stage(
     # own loss on dev. Where labels take part, the metric that is reported decides.
     return Stage(
         name=name,
-        losses=tuple((1.0, loss) for loss in losses),
+        losses=tuple(zip(weights or [1.0] * len(losses), losses, strict=True)),
         data=data,
         epochs=epochs,
         batch_size=settings.batch_size,
         optimizer=settings.optimizer,
         patience=settings.patience,
-        monitor="metric" if LabelCrossEntropy in kinds else "loss",
+        monitor="metric" if kinds & {LabelCrossEntropy, HardDistillation} else "loss",
     )
 
 
@@ -83,7 +102,7 @@ def _unfreeze(stage: Stage, groups: Sequence[str]) -> list[Stage]:
 
 
 def _representation_stages(settings: RecipeSettings) -> list[Stage]:
-    loss = RepresentationDistillation(settings.teacher_layer, settings.representation)
+    loss = _representation(settings)
     stage = _stage(settings, "representation", [loss], "transfer")
     # The head takes no part in this loss.
     body = tuple(settings.layer_groups)[:-1]
@@ -92,22 +111,31 @@ def _representation_stages(settings: RecipeSettings) -> list[Stage]:
     return [stage.with_settings(trainable=body)]
 
 
+def _representation(settings: RecipeSettings) -> RepresentationDistillation:
+    return RepresentationDistillation(
+        settings.teacher_layer, settings.representation, settings.representation_positions
+    )
+
+
 def _logits(settings: RecipeSettings) -> LogitsRegression:
-    return LogitsRegression(settings.logits_positions)
+    return LogitsRegression(settings.logits_positions, target=settings.logit_target)
+
+
+def _gold(settings: RecipeSettings) -> LabelCrossEntropy:
+    return LabelCrossEntropy(positions=settings.label_positions)
 
 
 def _labels_only(settings: RecipeSettings) -> list[Stage]:
-    return [_stage(settings, "labels", [LabelCrossEntropy()], "labeled")]
+    return [_stage(settings, "labels", [_gold(settings)], "labeled")]
 
 
 def _d1(settings: RecipeSettings) -> list[Stage]:
-    losses = [LabelCrossEntropy(), _logits(settings)]
+    losses = [_gold(settings), _logits(settings)]
     return [_stage(settings, "labels_logits", losses, "both")]
 
 
 def _d2(settings: RecipeSettings) -> list[Stage]:
-    representation = RepresentationDistillation(settings.teacher_layer, settings.representation)
-    losses = [LabelCrossEntropy(), _logits(settings), representation]
+    losses = [_gold(settings), _logits(settings), _representation(settings)]
     return [_stage(settings, "labels_logits_representation", losses, "both")]
 
 
@@ -142,7 +170,48 @@ def _d42(settings: RecipeSettings) -> list[Stage]:
     ]
 
 
-#: The strategies of XtremeDistil, Table 3. D0 is D0-S on each language alone, a student each.
+def _hard(settings: RecipeSettings) -> list[Stage]:
+    loss = HardDistillation(settings.logits_positions)
+    return [_stage(settings, "hard", [loss], "both")]
+
+
+def _soft(settings: RecipeSettings) -> list[Stage]:
+    return [
+        *_representation_stages(settings),
+        _stage(settings, "logits", [_logits(settings)], "transfer"),
+    ]
+
+
+def _joint(settings: RecipeSettings) -> list[Stage]:
+    losses = [_gold(settings), _representation(settings), _logits(settings)]
+    weights = (settings.alpha, settings.beta, settings.gamma)
+    return [_stage(settings, "joint", losses, "both", weights)]
+
+
+def _staged(settings: RecipeSettings) -> list[Stage]:
+    # As D4.2, but head and dense layer learn together from the first.
+    return [
+        *_representation_stages(settings),
+        *(
+            stage
+            for whole in _logits_then_labels(settings)
+            for stage in _unfreeze(whole, settings.layer_groups)[1:]
+        ),
+    ]
+
+
+def _tang(settings: RecipeSettings) -> list[Stage]:
+    # The paper's term is the whole squared distance; `LogitsRegression` is half of it.
+    losses, weights = [_logits(settings)], [2.0 * (1.0 - settings.alpha)]
+    if settings.alpha:
+        losses, weights = [_gold(settings), *losses], [settings.alpha, *weights]
+    stage = _stage(settings, "tang", losses, "both", weights)
+    return [stage.with_settings(monitor="metric")]
+
+
+#: Strategies of XtremeDistil (Table 3) and, from `labels` on, of text classification: distillation
+#: with transfer data (arXiv:1910.01769) and, `tang`, task-specific BiLSTMs (arXiv:1903.12136). D0
+#: is D0-S on each language alone, a student each.
 RECIPES: dict[str, Callable[[RecipeSettings], list[Stage]]] = {
     "D0": _labels_only,
     "D0-S": _labels_only,
@@ -152,6 +221,12 @@ RECIPES: dict[str, Callable[[RecipeSettings], list[Stage]]] = {
     "D3.2": _d32,
     "D4.1": _d41,
     "D4.2": _d42,
+    "labels": _labels_only,
+    "hard": _hard,
+    "soft": _soft,
+    "joint": _joint,
+    "staged": _staged,
+    "tang": _tang,
 }
 
 
@@ -160,7 +235,8 @@ def recipe(name: str, settings: RecipeSettings) -> list[Stage]:
 
     Args:
         name: One of `RECIPES`: `"D0"`, `"D0-S"`, `"D1"`, `"D2"`, `"D3.1"`, `"D3.2"`, `"D4.1"`,
-            `"D4.2"` (the default of the scripts).
+            `"D4.2"`; for whole texts `"labels"`, `"hard"`, `"soft"`, `"joint"`, `"staged"`,
+            `"tang"`.
         settings: What the recipe leaves open.
 
     Returns:

@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xdistil.data import atomic_files
@@ -12,7 +12,6 @@ from xdistil.distillation.run_directory import RunDirectory
 from xdistil.errors import InputError
 
 logger = logging.getLogger("xdistil")
-_HIDDEN = "hidden_states_"
 
 
 def check_finished_teacher(source: Path, key: str) -> None:
@@ -58,20 +57,21 @@ def link_finished_teacher(source: Path, target: RunDirectory, key: str) -> None:
 def link_finished_targets(
     source: Path | None,
     target: Path,
-    needs: tuple[tuple[int, ...], bool],
-    key: Callable[[tuple[int, ...], bool], str],
-) -> tuple[tuple[int, ...], bool]:
+    needs: Sequence[str],
+    key: Callable[[Sequence[str]], str],
+) -> tuple[str, ...]:
     """Takes over finished targets if they hold at least what is needed.
 
     Args:
         source: The other run's folder of targets; `None`: only what lies in `target` is looked at.
         target: Where they belong.
-        needs: Indices of hidden states, and whether logits are read.
-        key: From such a pair to the key of targets of this run's teacher and text.
+        needs: Names of the teacher's outputs that are read.
+        key: From such names to the key of targets of this run's teacher and text.
 
     Returns:
         What the targets hold: more than needed where the other run had more.
     """
+    needs = tuple(needs)
     folder = target if target.exists() else source
     if folder is None:
         return needs
@@ -79,11 +79,8 @@ def link_finished_targets(
         store = RecordStore.open(folder, verify=False)
     except InputError:
         return needs
-    layers = tuple(
-        sorted(int(name.removeprefix(_HIDDEN)) for name in store.arrays if name.startswith(_HIDDEN))
-    )
-    held = (layers, "logits" in store.arrays)
-    if not (set(needs[0]) <= set(layers) and held[1] >= needs[1]) or store.key != key(*held):
+    held = tuple(sorted(store.arrays))
+    if not set(needs) <= set(held) or store.key != key(held):
         return needs
     if not target.exists():
         link_folder(source, target)

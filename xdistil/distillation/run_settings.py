@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
 from xdistil.distillation.losses import LabelCrossEntropy
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage
+from xdistil.distillation.student_settings import StudentSettings
 from xdistil.tasks import TrainedModel
 
 
@@ -17,20 +17,20 @@ class DistillationData:
     """The text of a run.
 
     Args:
-        labels: The tags.
-        train: Labeled sentences.
-        dev: Held-out labeled sentences: early stopping and selection look at these alone.
-        test: Sentences that nothing is chosen by; may be empty.
-        transfer: Gives the transfer text anew at each call, sentence by sentence, in one order.
+        labels: The tags, or the classes.
+        train: Labeled examples: `TaggedSentence`s, or `LabeledText`s.
+        dev: Held-out labeled examples: early stopping and selection look at these alone.
+        test: Examples that nothing is chosen by; may be empty.
+        transfer: Gives the transfer text anew at each call, one by one, in one order.
         fingerprint: Changes when any of the text changes, such as a hash of the files.
-        transfer_size: Sentences in the transfer text, for the progress bar; 0 = not known.
+        transfer_size: Examples in the transfer text, for the progress bar; 0 = not known.
     """
 
     labels: Labels
-    train: Sequence[TaggedSentence]
-    dev: Sequence[TaggedSentence]
-    test: Sequence[TaggedSentence]
-    transfer: Callable[[], Iterable[TaggedSentence]]
+    train: Sequence[Any]
+    dev: Sequence[Any]
+    test: Sequence[Any]
+    transfer: Callable[[], Iterable[Any]]
     fingerprint: str
     transfer_size: int = 0
 
@@ -58,8 +58,12 @@ class TeacherSettings:
     dropout: float | None = None
     source: str = ""
 
-    def stage(self) -> Stage:
-        """Fine-tuning as a stage like any other."""
+    def stage(self, label_positions: str = "labeled") -> Stage:
+        """Fine-tuning as a stage like any other.
+
+        Args:
+            label_positions: Where the task's labels stand, see `DistillationLoss`.
+        """
         optimizer = OptimizerSettings(
             "adamw",
             self.learning_rate,
@@ -69,7 +73,7 @@ class TeacherSettings:
         )
         return Stage(
             "teacher",
-            ((1.0, LabelCrossEntropy()),),
+            ((1.0, LabelCrossEntropy(positions=label_positions)),),
             data="labeled",
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -80,26 +84,6 @@ class TeacherSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class StudentSettings:
-    """Shape of the BiLSTM student, see `BiLSTMStudent`.
-
-    Args:
-        embedding_dim: E.
-        hidden_dim: H, a direction.
-        dropout: Between the layers.
-        embedding_init: `"svd"` of the fine-tuned teacher's matrix, `"pca"` or `"random"`.
-        min_piece_count: Pieces seen fewer times in train and transfer text have no row of their
-            own; 0 keeps the teacher's whole vocabulary.
-    """
-
-    embedding_dim: int = 50
-    hidden_dim: int = 200
-    dropout: float = 0.2
-    embedding_init: str = "svd"
-    min_piece_count: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
 class RunSettings:
     """All that decides the outcome of a run, apart from its text.
 
@@ -107,7 +91,6 @@ class RunSettings:
         stages: The recipe.
         teacher: How the teacher is fine-tuned.
         student: The student's shape.
-        scheme: See `Tagging`.
         seed: Of everything random.
         online: Runs the teacher in each step instead of once beforehand.
         training: See `StageSettings`.
@@ -119,7 +102,6 @@ class RunSettings:
     stages: Sequence[Stage]
     teacher: TeacherSettings = dataclasses.field(default_factory=TeacherSettings)
     student: StudentSettings = dataclasses.field(default_factory=StudentSettings)
-    scheme: str = "words"
     seed: int = 0
     online: bool = False
     training: StageSettings = dataclasses.field(default_factory=StageSettings)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from xdistil.data.atomic_files import make_folder, read_json, write_json
 from xdistil.data.batching import bucket_lengths
-from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import EncodedExample
 from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.data.vocabulary import PrunedVocabulary
@@ -25,10 +24,8 @@ from xdistil.distillation.stage_trainer import StageData, StageTrainer
 from xdistil.distillation.stages import needed_teacher_outputs
 from xdistil.distillation.targets import TeacherRuns, compute_targets, fingerprint, targets_key
 from xdistil.errors import InputError
-from xdistil.models import BiLSTMStudent, Teacher
-from xdistil.models.embeddings import compress_embeddings
 from xdistil.models.inference import BatchedInference
-from xdistil.tasks import Tagging, TrainedModel
+from xdistil.tasks import Task, TrainedModel
 
 logger = logging.getLogger("xdistil")
 # Positions a batch of the teacher's pass. Under XLA the last batch of each bucket in a shard is
@@ -36,21 +33,21 @@ logger = logging.getLogger("xdistil")
 _TARGET_TOKENS = 1024
 
 
-def teacher_key(settings: RunSettings, data: DistillationData, encoder: TextEncoder) -> str:
+def teacher_key(settings: RunSettings, data: DistillationData, task: Task) -> str:
     """Fingerprint of all that decides the fine-tuned teacher."""
     return fingerprint(
         dataclasses.asdict(settings.teacher),
-        settings.scheme,
+        task.to_config(),
         settings.seed,
         data.labels.names,
         data.fingerprint,
-        encoder.fingerprint,
+        task.encoder.fingerprint,
         keras.config.dtype_policy().name,
     )
 
 
 class DistillationRun:
-    """Distils a tagging teacher into a BiLSTM student inside a run directory.
+    """Distils a teacher into a student inside a run directory.
 
     Each step leaves its result in the directory and takes it from there when it is run again, so
     the same call goes on after a kill, and ends in the same student.
@@ -59,14 +56,16 @@ class DistillationRun:
         directory: An open `RunDirectory`.
         data: The text.
         settings: Everything else.
-        encoder: The teacher's word pieces.
+        task: What is to be learned, over the teacher's word pieces.
         make_teacher: Gives the teacher to start from; called only when there is no fine-tuned one.
         teacher: A fine-tuned teacher to take as it is, in place of `make_teacher`.
+        student_task: The same task over the student's own words, where it reads others than the
+            teacher; teacher targets are then for whole texts, and computed beforehand.
 
     Example:
         ```python
         with RunDirectory.open("run", config) as directory:
-            result = DistillationRun(directory, data, settings, encoder, make_teacher).run()
+            result = DistillationRun(directory, data, settings, task, make_teacher).run()
         print(result.student_test["f1"] / result.teacher_test["f1"])
         ```
 
@@ -79,17 +78,20 @@ class DistillationRun:
         directory: RunDirectory,
         data: DistillationData,
         settings: RunSettings,
-        encoder: TextEncoder,
-        make_teacher: Callable[[], Teacher] | None = None,
+        task: Task,
+        make_teacher: Callable[[], keras.Model] | None = None,
         teacher: TrainedModel | None = None,
+        student_task: Task | None = None,
     ):
         self.directory = directory
         self.data = data
         self.settings = settings
         self.make_teacher = make_teacher
         self.given_teacher = teacher
-        self.task = Tagging(data.labels, encoder, settings.scheme)
-        self.lengths = bucket_lengths(encoder.seq_len)
+        self.task = task
+        self.own_student_task = student_task
+        self.student_task = student_task or task
+        self.lengths = bucket_lengths(max(task.encoder.seq_len, self.student_task.encoder.seq_len))
         self.reuse = Path(settings.reuse_from) if settings.reuse_from else None
 
     def run(self) -> RunResult:
@@ -104,7 +106,9 @@ class DistillationRun:
         student = self._student(teacher, stores)
         stages = self._distil(student, teacher, stores)
         with self.directory.clock.running("distillation"):
-            student_test = self._test_scores(student, self.directory.student)
+            student_test = self._test_scores(
+                student, self.directory.student, self.text.student_test
+            )
         return RunResult(
             *(teacher, student, teacher_test, student_test, stages, self._passes(stores)),
             truncation=self.text.truncation,
@@ -119,16 +123,17 @@ class DistillationRun:
             The teacher, and its scores on test (`None` where there is no test text).
         """
         with self.directory.clock.running("tokenize"):
-            self.text = EncodedText(self.task, self.data)
+            self.text = EncodedText(self.task, self.data, self.own_student_task)
         if self.given_teacher is not None:
             return self.given_teacher, None
         teacher = self._teacher()
         with self.directory.clock.running("teacher"):
-            return teacher, self._test_scores(teacher, self.directory.teacher)
+            scores = self._test_scores(teacher, self.directory.teacher, self.text.test)
+            return teacher, scores
 
     def _teacher(self) -> TrainedModel:
         folder = self.directory.teacher
-        key = teacher_key(self.settings, self.data, self.task.encoder)
+        key = teacher_key(self.settings, self.data, self.task)
         if self.reuse:
             link_finished_teacher(self.reuse, self.directory, key)
         if (folder / "config.json").exists():
@@ -152,9 +157,11 @@ class DistillationRun:
         return trained
 
     def _fine_tune(self, trained: TrainedModel) -> dict[str, Any]:
-        logger.info("teacher: fine-tuning on %d labeled sentences", len(self.text.train))
-        stage = self.settings.teacher.stage()
-        store = self._plain_store("labeled", self.text.train)
+        logger.info("teacher: fine-tuning on %d labeled examples", len(self.text.train))
+        stage = self.settings.teacher.stage(self.task.label_positions)
+        # Where teacher and student read alike, the stages on labels read the same records.
+        name = "labeled" if self.own_student_task is None else "labeled_teacher"
+        store = self._plain_store(name, self.text.train, self.task)
         trainer = StageTrainer(
             stage,
             0,
@@ -164,66 +171,68 @@ class DistillationRun:
             dataclasses.replace(
                 self.settings.training, jit_compile=self.settings.teacher_jit_compile
             ),
-            score=self._dev_score(trained),
+            score=self._dev_score(trained, self.text.dev),
             events=self.directory.events,
         )
         return trainer.run()
 
-    def _dev_score(self, trained: TrainedModel) -> Callable[[], float]:
+    def _dev_score(
+        self, trained: TrainedModel, dev: Sequence[EncodedExample]
+    ) -> Callable[[], float]:
         run = BatchedInference(trained.model, self.lengths)
 
         def score() -> float:
-            scores = self.task.evaluate(run, self.text.dev, self.data.dev)
-            return self.task.main_metric(scores)
+            scores = trained.task.evaluate(run, dev, self.data.dev)
+            return trained.task.main_metric(scores)
 
         return score
 
-    def _test_scores(self, trained: TrainedModel, folder: Path) -> dict[str, Any] | None:
+    def _test_scores(
+        self, trained: TrainedModel, folder: Path, test: Sequence[EncodedExample]
+    ) -> dict[str, Any] | None:
         if not self.data.test:
             return None
         path = folder / "test.json"
         scores = read_json(path)
         if scores is None:
-            scores = self.task.evaluate(trained.inference, self.text.test, self.data.test)
+            scores = trained.task.evaluate(trained.inference, test, self.data.test)
             write_json(path, scores)
         return scores
 
     # The text, with the teacher's outputs
 
-    def _plain_store(self, name: str, examples: Iterable[EncodedExample]) -> RecordStore:
-        key = fingerprint("encoded", name, self.data.fingerprint, self.task.encoder.fingerprint)
+    def _plain_store(
+        self, name: str, examples: Iterable[EncodedExample], task: Task
+    ) -> RecordStore:
+        key = fingerprint("encoded", name, self.data.fingerprint, task.encoder.fingerprint)
         return write_records(self.directory.records / name, examples, key=key)
 
     def _stores(self, teacher: TrainedModel) -> dict[str, RecordStore]:
         """`transfer`, `labeled` and `dev`, as far as the stages read them."""
         needs = needed_teacher_outputs(self.settings.stages)
         kinds = {stage.data for stage in self.settings.stages}
-        layers = tuple(sorted({layer for kind, _ in needs.values() for layer in kind}))
-        any_logits = any(logits for _, logits in needs.values())
         stores = {}
-        if kinds & {"transfer", "both"}:
-            stores["transfer"] = self._store("transfer", teacher, *needs["transfer"])
-        if kinds & {"labeled", "both"}:
-            stores["labeled"] = self._store("labeled", teacher, *needs["labeled"])
-        stores["dev"] = self._store("dev", teacher, layers, any_logits)
+        for name in ("transfer", "labeled"):
+            if kinds & {name, "both"}:
+                stores[name] = self._store(name, teacher, needs[name])
+        stores["dev"] = self._store("dev", teacher, sorted({*needs["transfer"], *needs["labeled"]}))
         return stores
 
-    def _store(
-        self, name: str, teacher: TrainedModel, layers: tuple[int, ...], logits: bool
-    ) -> RecordStore:
-        if self.settings.online or not (layers or logits):
+    def _store(self, name: str, teacher: TrainedModel, outputs: Sequence[str]) -> RecordStore:
+        if self.settings.online or not outputs:
             folder = self.directory.records / name
             with self.directory.clock.running("tokenize"):
-                store = self._plain_store(name, self.text.examples(name, folder))
+                examples = self.text.examples(name, folder)
+                store = self._plain_store(name, examples, self.student_task)
             self.text.recall_truncation(name, folder)
             return store
         folder = self.directory.teacher_targets / name
-        text = fingerprint(name, self.data.fingerprint, self.task.encoder.fingerprint)
-        layers, logits = link_finished_targets(
+        text = self._text_fingerprint(name)
+        outputs = link_finished_targets(
             self.reuse / "teacher_targets" / name if self.reuse else None,
             folder,
-            (layers, logits),
-            lambda *held: targets_key(teacher.model, text, *held),
+            outputs,
+            lambda held: targets_key(teacher.model, text, held),
         )
         logger.info("targets: the teacher reads the %s text", name)
         lengths = {"labeled": len(self.text.train), "dev": len(self.text.dev)}
@@ -235,8 +244,7 @@ class DistillationRun:
                 self.text.examples(name, folder),
                 teacher=teacher.model,
                 text=text,
-                layers=layers,
-                logits=logits,
+                outputs=outputs,
                 lengths=self.lengths,
                 token_budget=_TARGET_TOKENS,
                 jit_compile=self.settings.teacher_jit_compile,
@@ -244,6 +252,12 @@ class DistillationRun:
             )
         self.text.recall_truncation(name, folder)
         return store
+
+    def _text_fingerprint(self, name: str) -> str:
+        encoders = [self.task.encoder.fingerprint]
+        if self.own_student_task is not None:
+            encoders.append(self.own_student_task.encoder.fingerprint)
+        return fingerprint(name, self.data.fingerprint, *encoders)
 
     def _passes(self, stores: dict[str, RecordStore]) -> float:
         """How often the teacher's outputs were computed for the text, over all calls."""
@@ -268,30 +282,11 @@ class DistillationRun:
     # The student
 
     def _student(self, teacher: TrainedModel, stores: dict[str, RecordStore]) -> TrainedModel:
-        shape, model = self.settings.student, teacher.model
         kept = self._kept_pieces(stores)
-        keras.utils.set_random_seed(derive_seed(self.settings.seed, 0, "student"))
-        student = BiLSTMStudent(
-            vocabulary_size=model.vocabulary_size if kept is None else len(kept),
-            num_classes=self.task.num_classes,
-            embedding_dim=shape.embedding_dim,
-            hidden_dim=shape.hidden_dim,
-            representation_dim=model.hidden_dim,
-            dropout=shape.dropout,
-            kept_token_ids=kept,
-            unknown_token_id=self.task.encoder.unk_id,
-        )
-        matrix = model.embedding_matrix()
-        rows = matrix if kept is None else matrix[kept]
-        student.set_embeddings(
-            compress_embeddings(
-                rows,
-                shape.embedding_dim,
-                shape.embedding_init,
-                seed=derive_seed(self.settings.seed, 0, "embeddings"),
-            )
-        )
-        return TrainedModel(student, self.task)
+        seed = self.settings.seed
+        keras.utils.set_random_seed(derive_seed(seed, 0, "student"))
+        student = self.settings.student.build(self.student_task, teacher.model, kept, seed)
+        return TrainedModel(student, self.student_task)
 
     def _kept_pieces(self, stores: dict[str, RecordStore]) -> np.ndarray | None:
         """Teacher ids of the pieces in train and transfer text, with the special ones."""
@@ -301,8 +296,8 @@ class DistillationRun:
         path = self.directory.records / "kept_token_ids.json"
         kept = read_json(path)
         if kept is None:
-            encoder = self.task.encoder
-            counts = PrunedVocabulary.count(self.text.train, encoder.vocabulary_size)
+            encoder = self.student_task.encoder
+            counts = PrunedVocabulary.count(self.text.student_train, encoder.vocabulary_size)
             for token_ids in self._transfer_ids(stores):
                 np.add.at(counts, token_ids, 1)
             vocabulary = PrunedVocabulary.from_counts(
@@ -326,7 +321,7 @@ class DistillationRun:
     def _distil(
         self, student: TrainedModel, teacher: TrainedModel, stores: dict[str, RecordStore]
     ) -> list[dict[str, Any]]:
-        score = self._dev_score(student)
+        score = self._dev_score(student, self.text.student_dev)
         self._stage_records: list[dict[str, Any]] = []
         for number, stage in enumerate(self.settings.stages, 1):
             names = ("labeled", "transfer") if stage.data == "both" else (stage.data,)
@@ -346,7 +341,7 @@ class DistillationRun:
                 )
                 record = trainer.run()
             logger.info(
-                "stage %d/%d %s: dev F1 %.4f",
+                "stage %d/%d %s: dev metric %.4f",
                 number,
                 len(self.settings.stages),
                 stage.name,

@@ -319,7 +319,7 @@ class StageTrainer:
             stores,
             lengths=self.data.lengths,
             batch_size=self.stage.batch_size,
-            arrays=() if self.teacher is not None else self.stage.arrays,
+            arrays=() if self.teacher is not None else self.stage.teacher_outputs,
             shuffle=shuffle,
             seed=derive_seed(self.settings.seed, self.number, "order"),
             epoch=epoch,

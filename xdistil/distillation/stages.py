@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import keras
 
-from xdistil.distillation.losses import DistillationLoss, teacher_layers
+from xdistil.distillation.losses import DistillationLoss
 
 Data = Literal["transfer", "labeled", "both"]
 Schedule = Literal["cosine_restarts", "linear_warmup", "constant"]
@@ -17,7 +17,7 @@ class OptimizerSettings:
     """Optimizer and learning-rate schedule of a stage.
 
     Args:
-        name: `"adam"` or `"adamw"`.
+        name: `"adam"`, `"adamw"` or `"adadelta"`.
         learning_rate: Peak learning rate.
         schedule: `"cosine_restarts"` from the peak to `minimum_learning_rate`, again and again;
             `"linear_warmup"` up over `warmup_fraction` of the steps, then down to 0;
@@ -29,13 +29,14 @@ class OptimizerSettings:
         warmup_fraction: Share of the steps spent warming up, for `"linear_warmup"`.
         weight_decay: Decoupled weight decay, for `"adamw"`; none on biases and LayerNorm.
         clip_norm: Global norm that gradients are clipped to; 0 = never.
+        rho: Decay rate of `"adadelta"`.
 
     Reference:
         The authors' settings: 1e-3 to 1e-8, period 50 epochs, doubled, peak x 0.97
         (XtremeDistil, arXiv:2004.05686).
     """
 
-    name: Literal["adam", "adamw"] = "adam"
+    name: Literal["adam", "adamw", "adadelta"] = "adam"
     learning_rate: float = 1e-3
     schedule: Schedule = "cosine_restarts"
     minimum_learning_rate: float = 1e-8
@@ -45,6 +46,7 @@ class OptimizerSettings:
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 0.0
+    rho: float = 0.95
 
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         """The Keras optimizer for a stage of `epochs` times `steps_per_epoch` steps."""
@@ -52,6 +54,8 @@ class OptimizerSettings:
         clip = {"global_clipnorm": self.clip_norm} if self.clip_norm else {}
         if self.name == "adam":
             return keras.optimizers.Adam(rate, **clip)
+        if self.name == "adadelta":
+            return keras.optimizers.Adadelta(rate, rho=self.rho, **clip)
         optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay, **clip)
         optimizer.exclude_from_weight_decay(var_names=["bias", "layer_norm", "beta", "gamma"])
         return optimizer
@@ -144,15 +148,12 @@ class Stage:
 
     @property
     def needs_teacher(self) -> bool:
-        return any(loss.needs_teacher for loss in self.terms)
+        return bool(self.teacher_outputs)
 
     @property
-    def arrays(self) -> list[str]:
-        """Names of the teacher's outputs in the records that the losses read."""
-        names = [f"hidden_states_{layer}" for layer in teacher_layers(self.terms)]
-        if any(loss.needs_teacher == "logits" for loss in self.terms):
-            names.append("logits")
-        return names
+    def teacher_outputs(self) -> tuple[str, ...]:
+        """Names of the teacher's outputs, as in the records, that the losses read."""
+        return tuple(sorted({name for loss in self.terms for name in loss.teacher_outputs}))
 
     def with_settings(self, **changes: Any) -> "Stage":
         """The same stage with other settings."""
@@ -168,17 +169,17 @@ class Stage:
         return config
 
 
-def needed_teacher_outputs(stages: Sequence[Stage]) -> Mapping[str, tuple[tuple[int, ...], bool]]:
+def needed_teacher_outputs(stages: Sequence[Stage]) -> Mapping[str, tuple[str, ...]]:
     """What the stages read of the teacher, by kind of text.
 
     Returns:
-        `{"transfer": (layers, logits), "labeled": (layers, logits)}`: the indices of hidden states
-        and whether logits are read on that text.
+        `{"transfer": names, "labeled": names}`: the names of the teacher's outputs that are read on
+        that text, sorted: `hidden_states_7`, `logits`, `pooled_output`.
     """
     needs = {}
     for kind in ("transfer", "labeled"):
-        terms = [t for stage in stages if stage.data in (kind, "both") for t in stage.terms]
-        needs[kind] = (teacher_layers(terms), any(t.needs_teacher == "logits" for t in terms))
+        readers = [stage for stage in stages if stage.data in (kind, "both")]
+        needs[kind] = tuple(sorted({name for stage in readers for name in stage.teacher_outputs}))
     return needs
 
 

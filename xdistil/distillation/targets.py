@@ -14,14 +14,14 @@ import tensorflow as tf
 
 from xdistil.data import atomic_files
 from xdistil.data.examples import EncodedExample
-from xdistil.data.records import RecordStore, write_records
+from xdistil.data.records import HIDDEN, RecordStore, write_records
 from xdistil.errors import InputError
 from xdistil.models.inference import BatchedInference
 
 TEACHER_RUNS = "teacher_runs.json"
-_FORMAT = "teacher targets 1"
+_FORMAT = "teacher targets 2"
 _FLOAT16_MAX = 65504.0
-_CLIPPED, _BROKEN = "clipped", "broken"
+_CLIPPED, _BROKEN = "clipped ", "broken "
 
 
 def compute_targets(
@@ -30,8 +30,7 @@ def compute_targets(
     *,
     teacher: keras.Model,
     text: str,
-    layers: Sequence[int] = (),
-    logits: bool = True,
+    outputs: Sequence[str] = ("logits",),
     lengths: Sequence[int],
     token_budget: int = 8192,
     shard_size: int = 2048,
@@ -48,11 +47,12 @@ def compute_targets(
         folder: Where the targets lie or will lie.
         examples: Encoded examples, the same ones in the same order at each call.
         teacher: Called as `teacher(features, training=False)`; returns a dict with `logits`
-            `(batch, length, classes)` and `hidden_states`, a tuple of `(batch, length, dim)`.
+            `(batch, length, classes)` or `(batch, classes)`, `hidden_states`, a tuple of
+            `(batch, length, dim)`, and for whole texts `pooled_output`, `(batch, dim)`.
         text: Fingerprint of the examples: of the files and the encoder that they come from
             (`fingerprint`), or of the examples themselves (`examples_fingerprint`).
-        layers: Indices into `hidden_states` to keep; they are stored as `hidden_states_<index>`.
-        logits: Whether to keep the logits.
+        outputs: Names of what to keep: `logits`, `pooled_output`, and `hidden_states_<index>` for
+            the layers. Examples that have a `teacher` view are read by the teacher in that view.
         lengths: Bucket lengths, ascending; the last one at least the longest example.
         token_budget: Positions in a batch, padding included.
         shard_size: Examples a shard.
@@ -64,12 +64,12 @@ def compute_targets(
             longer than every bucket; the teacher gives NaN.
         StorageError: The disk is full. What was written before stays good.
     """
-    layers = tuple(sorted(set(layers)))
-    if not layers and not logits:
-        raise ValueError("nothing to compute: no `layers` and `logits=False`")
-    key = targets_key(teacher, text, layers, logits)
+    outputs = tuple(sorted(set(outputs)))
+    if not outputs:
+        raise ValueError("nothing to compute: no `outputs`")
+    key = targets_key(teacher, text, outputs)
     runs = _Recorder(atomic_files.make_folder(folder), on_progress)
-    forward = _TeacherPass(teacher, layers, logits, lengths, token_budget, jit_compile)
+    forward = _TeacherPass(teacher, outputs, lengths, token_budget, jit_compile)
 
     def arrays_of_shard(chunk: list[EncodedExample]) -> list[dict[str, np.ndarray]]:
         runs.start(len(chunk))
@@ -124,9 +124,9 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def targets_key(teacher: keras.Model, text: str, layers: Sequence[int], logits: bool) -> str:
+def targets_key(teacher: keras.Model, text: str, outputs: Sequence[str]) -> str:
     """Fingerprint of all that decides the targets: teacher, text and what is kept."""
-    settings = {"layers": tuple(layers), "logits": logits, "policy": teacher.dtype_policy.name}
+    settings = {"outputs": sorted(outputs), "policy": teacher.dtype_policy.name}
     return fingerprint(_FORMAT, teacher_fingerprint(teacher), text, settings)
 
 
@@ -193,36 +193,44 @@ class _Recorder:
 class _TeacherPass:
     """The teacher's forward pass over a list of examples."""
 
-    def __init__(self, teacher, layers, logits, lengths, token_budget, jit_compile):
-        self.layers = layers
-        self.logits = logits
+    def __init__(self, teacher, outputs, lengths, token_budget, jit_compile):
+        self.outputs = outputs
         self.inference = BatchedInference(
             teacher, lengths, self._select, token_budget, jit_compile=jit_compile
         )
 
-    def _select(self, outputs: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-        kept = {f"hidden_states_{layer}": outputs["hidden_states"][layer] for layer in self.layers}
-        if self.logits:
-            kept["logits"] = outputs["logits"]
-        arrays = {
-            name: tf.cast(tf.clip_by_value(x, -_FLOAT16_MAX, _FLOAT16_MAX), tf.float16)
-            for name, x in kept.items()
-        }
-        clipped = [_count(tf.abs(x) > _FLOAT16_MAX) for x in kept.values()]
-        broken = [_count(tf.math.is_nan(x)) for x in kept.values()]
-        return {**arrays, _CLIPPED: tf.add_n(clipped), _BROKEN: tf.add_n(broken)}
+    def _select(self, found: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        kept = {name: named_output(found, name) for name in self.outputs}
+        selected = {}
+        for name, x in kept.items():
+            limited = tf.clip_by_value(x, -_FLOAT16_MAX, _FLOAT16_MAX)
+            selected[name] = tf.cast(limited, tf.float16)
+            selected[_CLIPPED + name] = _count(tf.abs(x) > _FLOAT16_MAX)
+            selected[_BROKEN + name] = _count(tf.math.is_nan(x))
+        return selected
 
     def run(self, chunk: list[EncodedExample], runs: _Recorder) -> list[dict[str, np.ndarray]]:
-        found = self.inference.run(chunk)
-        broken = sum(int(outputs.pop(_BROKEN).sum()) for outputs in found)
+        found = self.inference.run([example.teacher or example for example in chunk])
+        broken = self._total(found, _BROKEN)
         if broken:
             raise InputError(
                 f"the teacher gives NaN at {broken} values; check its weights and its precision"
             )
-        runs.clipped += sum(int(outputs.pop(_CLIPPED).sum()) for outputs in found)
+        runs.clipped += self._total(found, _CLIPPED)
         return found
+
+    def _total(self, found: list[dict[str, np.ndarray]], what: str) -> int:
+        """Takes the counts out and adds them up."""
+        return sum(int(values.pop(what + name).sum()) for values in found for name in self.outputs)
+
+
+def named_output(outputs: Mapping[str, Any], name: str) -> Any:
+    """An output of a teacher by its name in the records: `hidden_states_6`, `logits`."""
+    if name.startswith(HIDDEN):
+        return outputs["hidden_states"][int(name.removeprefix(HIDDEN))]
+    return outputs[name]
 
 
 def _count(condition: tf.Tensor) -> tf.Tensor:
-    """How many values of each position fulfil the condition: int32 `(batch_size, length)`."""
-    return tf.reduce_sum(tf.cast(condition, tf.int32), axis=-1)
+    """How many values of each position (or text) fulfil the condition: int32, last axis 1."""
+    return tf.reduce_sum(tf.cast(condition, tf.int32), axis=-1, keepdims=True)

@@ -28,8 +28,9 @@ class BatchedInference:
     Args:
         model: Called on a features dict, see `xdistil.data`.
         lengths: The buckets' lengths, ascending, see `xdistil.data.bucket_lengths`.
-        select: From the model's outputs to a dict of tensors `(batch_size, length, ...)` to keep.
-            Outputs that it does not name are not computed. Defaults to the logits.
+        select: From the model's outputs to a dict of tensors to keep: `(batch_size, length, width)`
+            of positions, or `(batch_size, width)` of whole texts. Outputs that it does not name are
+            not computed. Defaults to the logits.
         tokens_per_batch: Positions a batch, padding included.
         jit_compile: Compiles by XLA.
 
@@ -66,7 +67,8 @@ class BatchedInference:
     def __call__(
         self, examples: Iterable[EncodedExample], chunk: int = _CHUNK
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yields the selected outputs of each example, arrays `(length, ...)`, in order."""
+        """Yields the selected outputs of each example, arrays `(length, width)` or `(width,)`, in
+        order."""
         iterator = iter(examples)
         while part := list(islice(iterator, chunk)):
             yield from self.run(part)
@@ -82,7 +84,9 @@ class BatchedInference:
             for row, index in enumerate(indices):
                 real = len(examples[index].token_ids)
                 # Copies, so that the padded batch can go.
-                results[index] = {k: v[row, :real].copy() for k, v in outputs.items()}
+                results[index] = {
+                    k: (v[row, :real] if v.ndim == 3 else v[row]).copy() for k, v in outputs.items()
+                }
         return results
 
     def _rows(self, length: int) -> int:

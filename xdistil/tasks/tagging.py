@@ -1,7 +1,7 @@
 """`Tagging`: what is particular to sequence tagging, named entities above all."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from xdistil.data.examples import EncodedExample, TaggedSentence
 from xdistil.data.labels import Labels
 from xdistil.errors import InputError
 from xdistil.metrics.spans import piece_span_scores, span_scores
+from xdistil.tasks.task import Run, Task
 
 NO_LABEL = -1
 OUTSIDE = "O"
@@ -19,7 +20,7 @@ PIECE_CLASSES = ("X", "[CLS]", "[SEP]", "[PAD]")
 SCHEMES = ("words", "pieces")
 
 
-class Tagging:
+class Tagging(Task):
     """Sequence tagging: a label for each word of a sentence.
 
     Args:
@@ -39,6 +40,9 @@ class Tagging:
     """
 
     name = "tagging"
+    label_positions = "labeled"
+    hub_tag = "token-classification"
+    example = '[["some", "words"]]'
 
     def __init__(self, labels: Labels, encoder: TextEncoder, scheme: str = "words"):
         if scheme not in SCHEMES:
@@ -48,15 +52,20 @@ class Tagging:
                 f"The labels {', '.join(labels)} hold no O, the tag of words outside every entity; "
                 "add the line O to the labels file."
             )
-        self.labels = labels
-        self.encoder = encoder
+        super().__init__(labels, encoder)
         self.scheme = scheme
-        extra = PIECE_CLASSES if scheme == "pieces" else ()
-        self.class_names: tuple[str, ...] = (*labels.names, *extra)
 
     @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
+    def class_names(self) -> tuple[str, ...]:
+        return (*self.labels, *(PIECE_CLASSES if self.scheme == "pieces" else ()))
+
+    @property
+    def logits_positions(self) -> str:
+        """Where logits are matched: `"words"` or `"pieces"`, as labels are."""
+        return self.scheme
+
+    def unlabeled(self, inputs: Iterable[Sequence[str]]) -> Iterator[TaggedSentence]:
+        return (TaggedSentence(tuple(words)) for words in inputs)
 
     def encode(
         self, sentences: Iterable[TaggedSentence], report: TruncationReport | None = None
@@ -120,7 +129,7 @@ class Tagging:
 
     def predict(
         self,
-        run: Callable[[Iterable[EncodedExample]], Iterator[dict[str, np.ndarray]]],
+        run: Run,
         examples: Sequence[EncodedExample],
     ) -> list[list[str]]:
         """Tags of encoded sentences.
@@ -140,7 +149,7 @@ class Tagging:
 
     def evaluate(
         self,
-        run: Callable[[Iterable[EncodedExample]], Iterator[dict[str, np.ndarray]]],
+        run: Run,
         examples: Sequence[EncodedExample],
         sentences: Sequence[TaggedSentence],
     ) -> dict[str, Any]:
@@ -161,7 +170,7 @@ class Tagging:
         return span_scores(gold, self.predict(run, examples), languages)
 
     def _evaluate_pieces(
-        self, run: Any, examples: Sequence[EncodedExample], languages: Sequence[str]
+        self, run: Run, examples: Sequence[EncodedExample], languages: Sequence[str]
     ) -> dict[str, Any]:
         gold, predicted = [], []
         for example, output in zip(examples, run(examples), strict=True):
@@ -176,5 +185,12 @@ class Tagging:
         """The number that dev selects by and the report compares: macro F1."""
         return scores["f1"]
 
+    def with_encoder(self, encoder: TextEncoder) -> "Tagging":
+        return Tagging(self.labels, encoder, self.scheme)
+
     def to_config(self) -> dict[str, Any]:
         return {"name": self.name, "scheme": self.scheme}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], labels: Labels, encoder: TextEncoder) -> "Tagging":
+        return cls(labels, encoder, scheme=config["scheme"])

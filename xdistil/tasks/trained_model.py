@@ -1,6 +1,6 @@
 """`TrainedModel`: a model with its task, kept as a folder of open formats."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import xdistil.models
 from xdistil.data.atomic_files import make_folder, read_json, write_bytes, write_json
 from xdistil.data.batching import bucket_lengths
 from xdistil.data.encoding import TextEncoder
-from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
 from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
 from xdistil.metrics.footprint import count_parameters
 from xdistil.models.inference import BatchedInference
+from xdistil.tasks.classification import Classification, PairClassification
 from xdistil.tasks.tagging import Tagging
+from xdistil.tasks.task import Task
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -29,7 +30,14 @@ _FORMAT = "xdistil model 1"
 _RUN_FORMAT = "xdistil run directory"
 _KEPT = "kept_token_ids"
 # Only these classes are ever built from a folder: what a config names is looked up, not imported.
-_MODELS = ("BiLSTMStudent", "Teacher")
+_MODELS = (
+    "BiLSTMStudent",
+    "BiLSTMTextStudent",
+    "SiameseBiLSTMStudent",
+    "Teacher",
+    "TextTeacher",
+)
+_TASKS = {task.name: task for task in (Tagging, Classification, PairClassification)}
 
 
 class TrainedModel:
@@ -46,7 +54,7 @@ class TrainedModel:
         ```
     """
 
-    def __init__(self, model: keras.Model, task: Tagging):
+    def __init__(self, model: keras.Model, task: Task):
         self.model = model
         self.task = task
         self._run: BatchedInference | None = None
@@ -59,22 +67,23 @@ class TrainedModel:
             self._run = BatchedInference(self.model, lengths)
         return self._run
 
-    def predict(self, sentences: Iterable[Sequence[str]]) -> list[list[str]]:
-        """Tags of sentences.
+    def predict(self, inputs: Iterable[Any]) -> list[Any]:
+        """Answers of the model.
 
         Args:
-            sentences: Each a sequence of words.
+            inputs: For tagging, sentences, each a sequence of words; for classification, texts; for
+                pairs, tuples of two texts.
 
         Returns:
-            A list of tags for each sentence, one a word, in order.
+            One answer each, in order: for tagging a list of tags, one a word; else a label.
         """
-        unlabeled = [TaggedSentence(tuple(words)) for words in sentences]
-        return self.task.predict(self.inference, list(self.task.encode(unlabeled)))
+        examples = self.task.unlabeled(inputs)
+        return self.task.predict(self.inference, list(self.task.encode(examples)))
 
-    def evaluate(self, sentences: Sequence[TaggedSentence]) -> dict[str, Any]:
-        """Span scores on tagged sentences, see `Tagging.evaluate`."""
-        sentences = list(sentences)
-        return self.task.evaluate(self.inference, list(self.task.encode(sentences)), sentences)
+    def evaluate(self, examples: Iterable[Any]) -> dict[str, Any]:
+        """Scores on labeled examples, see the task's `evaluate`."""
+        examples = list(examples)
+        return self.task.evaluate(self.inference, list(self.task.encode(examples)), examples)
 
     def save(self, folder: str | Path, facts: dict[str, Any] | None = None) -> None:
         """Writes the model as a folder: config, weights, tokenizer, labels, model card.
@@ -123,7 +132,7 @@ class TrainedModel:
         labels = Labels.from_file(folder / LABELS_FILE)
         try:
             encoder = TextEncoder.from_folder(folder, seq_len=config["task"]["seq_len"])
-            task = Tagging(labels, encoder, scheme=config["task"]["scheme"])
+            task = _find_task(folder, config["task"]).from_config(config["task"], labels, encoder)
             model = _build_model(folder, config["model"], tensors)
         except InputError:
             raise
@@ -150,11 +159,11 @@ class TrainedModel:
         }
         table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
         return (
-            "---\nlibrary_name: xdistil\ntags:\n- token-classification\n- distillation\n---\n\n"
+            f"---\nlibrary_name: xdistil\ntags:\n- {self.task.hub_tag}\n- distillation\n---\n\n"
             f"# {class_name}, made by xdistil\n\n| what | value |\n|---|---|\n{table}\n\n"
             "```python\nimport xdistil\n\n"
             'trained = xdistil.load("this folder")\n'
-            'print(trained.predict([["some", "words"]]))\n```\n'
+            f"print(trained.predict({self.task.example}))\n```\n"
         )
 
 
@@ -224,6 +233,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "for a checkpoint of the hub use Teacher.from_preset."
         )
     return config
+
+
+def _find_task(folder: Path, config: dict[str, Any]) -> type[Task]:
+    if config["name"] not in _TASKS:
+        raise InputError(
+            f"{folder / CONFIG_FILE}: unknown task {config['name']!r}; known are "
+            f"{', '.join(_TASKS)}."
+        )
+    return _TASKS[config["name"]]
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:

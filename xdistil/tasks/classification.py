@@ -1,0 +1,105 @@
+"""`Classification` and `PairClassification`: one label for a text, or for two."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import tee
+from typing import Any
+
+import numpy as np
+
+from xdistil.data.encoding import TruncationReport
+from xdistil.data.examples import EncodedExample, LabeledText
+from xdistil.data.pair_encoding import encode_pairs, encode_texts
+from xdistil.metrics.classification import classification_scores
+from xdistil.tasks.task import Run, Task
+
+_NO_LABEL = -1
+
+
+class Classification(Task):
+    """Text classification: a label for each text.
+
+    Args:
+        labels: Names of the classes.
+        encoder: From text to word pieces.
+
+    Reference:
+        arXiv:1910.01769; arXiv:1903.12136.
+    """
+
+    name = "classification"
+    label_positions = "labeled_texts"
+    logits_positions = "texts"
+    hub_tag = "text-classification"
+    example = '["some text"]'
+
+    def unlabeled(self, inputs: Iterable[str]) -> Iterator[LabeledText]:
+        return (LabeledText(text) for text in inputs)
+
+    def encode(
+        self, examples: Iterable[LabeledText], report: TruncationReport | None = None
+    ) -> Iterator[EncodedExample]:
+        """Encodes texts; the class stands at the first position of `labels`, [CLS].
+
+        Args:
+            examples: Texts with or without labels; read lazily.
+            report: Where truncation is counted; default: the encoder's own count.
+
+        Yields:
+            Examples in the order of the texts.
+        """
+        examples, again = tee(examples)
+        for text, example in zip(again, self._encode(examples, report), strict=True):
+            if text.label is not None:
+                example.labels = np.full(len(example), _NO_LABEL, np.int32)
+                example.labels[0] = self.labels.index(text.label)
+            yield example
+
+    def _encode(
+        self, texts: Iterable[LabeledText], report: TruncationReport | None
+    ) -> Iterator[EncodedExample]:
+        return encode_texts(self.encoder, texts, report)
+
+    def predict(self, run: Run, encoded: Sequence[EncodedExample]) -> list[str]:
+        """The most probable label of each text."""
+        return [self.class_names[found.argmax()] for found in self.probabilities(run, encoded)]
+
+    def probabilities(self, run: Run, encoded: Sequence[EncodedExample]) -> np.ndarray:
+        """The probability of each class, float32 `(texts, classes)`."""
+        logits = [output["logits"].astype(np.float32) for output in run(encoded)]
+        rows = np.reshape(logits, (len(logits), self.num_classes))
+        powers = np.exp(rows - rows.max(-1, keepdims=True, initial=-np.inf))
+        return powers / powers.sum(-1, keepdims=True)
+
+    def evaluate(
+        self, run: Run, encoded: Sequence[EncodedExample], examples: Sequence[LabeledText]
+    ) -> dict[str, Any]:
+        """Scores on labeled texts: `accuracy`, `f1_macro`, `per_language`."""
+        return classification_scores(
+            [example.label for example in examples],
+            self.predict(run, encoded),
+            [example.language for example in examples],
+            labels=self.labels,
+        )
+
+    def main_metric(self, scores: dict[str, Any]) -> float:
+        """Accuracy."""
+        return scores["accuracy"]
+
+
+class PairClassification(Classification):
+    """A label for two texts: paraphrase, entailment.
+
+    Teacher and student get both texts as one example, `[CLS] first [SEP] second [SEP]`, with
+    segment ids; a siamese student takes them apart again.
+    """
+
+    name = "pair_classification"
+    example = '[("one text", "another text")]'
+
+    def unlabeled(self, inputs: Iterable[tuple[str, str]]) -> Iterator[LabeledText]:
+        return (LabeledText(first, text_pair=second) for first, second in inputs)
+
+    def _encode(
+        self, texts: Iterable[LabeledText], report: TruncationReport | None
+    ) -> Iterator[EncodedExample]:
+        return encode_pairs(self.encoder, texts, report)
