@@ -1,4 +1,4 @@
-"""The losses on whole texts against their formulas: one value a text, none for rows that fill up."""
+"""The losses on whole texts against their formulas: one value a text, none for filling rows."""
 
 import numpy as np
 import pytest
