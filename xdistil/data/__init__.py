@@ -15,23 +15,31 @@ if TYPE_CHECKING:
     from xdistil.data.encoding import TextEncoder as TextEncoder
     from xdistil.data.encoding import train_wordpiece as train_wordpiece
     from xdistil.data.examples import EncodedExample as EncodedExample
+    from xdistil.data.examples import LabeledText as LabeledText
     from xdistil.data.examples import TaggedSentence as TaggedSentence
     from xdistil.data.hub_datasets import open_hub_dataset as open_hub_dataset
     from xdistil.data.labels import Labels as Labels
+    from xdistil.data.pair_encoding import encode_pairs as encode_pairs
+    from xdistil.data.pair_encoding import encode_texts as encode_texts
     from xdistil.data.read_report import ReadReport as ReadReport
+    from xdistil.data.read_report import TextReport as TextReport
     from xdistil.data.readers import read_folder as read_folder
     from xdistil.data.readers import read_tagged as read_tagged
     from xdistil.data.readers import read_text as read_text
+    from xdistil.data.text_readers import read_labeled_text as read_labeled_text
+    from xdistil.data.text_readers import read_unlabeled_text as read_unlabeled_text
     from xdistil.data.vocabulary import PrunedVocabulary as PrunedVocabulary
 
 _MODULES = {
     "batching": ("bucket_lengths", "bucketed_batches", "in_memory_dataset"),
     "encoding": ("TextEncoder", "train_wordpiece"),
-    "examples": ("EncodedExample", "TaggedSentence"),
+    "examples": ("EncodedExample", "LabeledText", "TaggedSentence"),
     "hub_datasets": ("open_hub_dataset",),
     "labels": ("Labels",),
-    "read_report": ("ReadReport",),
+    "pair_encoding": ("encode_pairs", "encode_texts"),
+    "read_report": ("ReadReport", "TextReport"),
     "readers": ("read_folder", "read_tagged", "read_text"),
+    "text_readers": ("read_labeled_text", "read_unlabeled_text"),
     "vocabulary": ("PrunedVocabulary",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
