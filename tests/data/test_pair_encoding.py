@@ -106,6 +106,9 @@ def test_truncation_counts_whole_pairs_before_they_are_cut(folder):
     assert examples[1].word_positions.tolist() == [1, 3, -1, -1, -1]
     assert examples[2].word_positions.tolist() == [1, 2, *[-1] * 3, 4, 5, *[-1] * 4]
     assert report == TruncationReport(3, 20, 2, 10, 14)
+    (line,) = report.warnings(7, "pairs", "are not read")
+    assert line.startswith("2 of 3 pairs are longer than 7 pieces")
+    assert line.endswith("10 of 20 words were cut off and are not read")
     assert encoder.truncated_sentences == 0
     list(encode_pairs(encoder, pairs))
     assert encoder.truncation == report

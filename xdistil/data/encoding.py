@@ -16,7 +16,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from xdistil.data.atomic_files import make_folder, write_bytes, write_json
 from xdistil.data.examples import EncodedExample, TaggedSentence
-from xdistil.data.piece_arrays import FramedPieces, frame_of, pieces_of, put_into_frame
+from xdistil.data.piece_arrays import (
+    FramedPieces,
+    Pieces,
+    frame_of,
+    mask_pieces,
+    pieces_of,
+    put_into_frame,
+)
 from xdistil.data.tokenizer_files import build_wordpiece, read_tokenizer
 from xdistil.errors import InputError
 
@@ -35,10 +42,10 @@ class TruncationReport:
     """What `seq_len` cut off.
 
     Args:
-        sentences: sentences seen.
+        sentences: sentences, texts or pairs seen.
         words: words seen.
         truncated_sentences: sentences that lost at least one piece.
-        truncated_words: words of which no piece is left. They are scored as `O`.
+        truncated_words: words of which no piece is left. A tag of theirs is scored as `O`.
         longest: pieces of the longest sentence before truncation, special tokens included.
     """
 
@@ -61,14 +68,22 @@ class TruncationReport:
         self.truncated_words += framed.lost_words
         self.longest = max(self.longest, int(lengths.max()))
 
-    def warnings(self, seq_len: int) -> list[str]:
-        """One line for people if anything was cut, else nothing."""
+    def warnings(
+        self, seq_len: int, noun: str = "sentences", consequence: str = "count as O"
+    ) -> list[str]:
+        """One line for people if anything was cut, else nothing.
+
+        Args:
+            seq_len: the encoder's.
+            noun: what the examples are, such as `"texts"` or `"pairs"`.
+            consequence: what becomes of words that were cut off, such as `"are not read"`.
+        """
         if not self.truncated_sentences:
             return []
         return [
-            f"{self.truncated_sentences} of {self.sentences} sentences are longer than "
+            f"{self.truncated_sentences} of {self.sentences} {noun} are longer than "
             f"{seq_len} pieces (the longest: {self.longest}); {self.truncated_words} of "
-            f"{self.words} words were cut off and count as O"
+            f"{self.words} words were cut off and {consequence}"
         ]
 
 
@@ -80,6 +95,7 @@ class TextEncoder:
 
     Special tokens written out in the text, such as a word `[SEP]`, are text like any other, as in
     `transformers` with `split_special_tokens=True`: nothing in the data can end a sentence early.
+    The mask token alone can be asked for, see `encode`.
 
     Args:
         tokenizer: the tokenizer; a copy of it is kept.
@@ -203,6 +219,7 @@ class TextEncoder:
         sentences: Iterable[TaggedSentence],
         batch: int = 1000,
         report: TruncationReport | None = None,
+        mask_word: str | None = None,
     ) -> Iterator[EncodedExample]:
         """Encodes sentences one after the other; `labels` stay `None`.
 
@@ -210,20 +227,37 @@ class TextEncoder:
             sentences: any number of them; `batch` are in memory at a time.
             batch: int, sentences that the tokenizer gets at once; it changes speed only.
             report: where truncation is counted; default: `self.truncation`.
+            mask_word: words spelled like this become the mask token; for texts that a program has
+                masked, such as those of `Augmenter`. Default: none, all words are text.
+
+        Raises:
+            InputError: while encoding, if the tokenizer drops the mask word.
         """
         report = self.truncation if report is None else report
         sentences = iter(sentences)
         while chunk := list(islice(sentences, batch)):
-            yield from self._encode_chunk(chunk, report)
+            yield from self._encode_chunk(chunk, report, mask_word)
 
     def _encode_chunk(
-        self, sentences: list[TaggedSentence], report: TruncationReport
+        self, sentences: list[TaggedSentence], report: TruncationReport, mask_word: str | None
     ) -> list[EncodedExample]:
-        pieces = pieces_of(self.tokenizer, [sentence.words for sentence in sentences])
+        pieces = self.pieces([sentence.words for sentence in sentences], mask_word)
         room = self.seq_len - self._frame.size
         framed = put_into_frame(pieces, np.minimum(pieces.lengths, room), self._frame)
         report.add(pieces.lengths + self._frame.size, framed)
         return examples_of(framed, [sentence.language for sentence in sentences])
+
+    def pieces(self, texts: Sequence[Sequence[str]], mask_word: str | None = None) -> Pieces:
+        """Cuts texts into pieces, without special tokens and whatever their length.
+
+        Args:
+            texts: the words of each text; at least one text.
+            mask_word: as in `encode`.
+        """
+        pieces = pieces_of(self.tokenizer, texts)
+        if mask_word is None:
+            return pieces
+        return mask_pieces(pieces, texts, mask_word, self.mask_id)
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`, as hub and `from_folder` read them.
