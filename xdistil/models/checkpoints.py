@@ -60,7 +60,9 @@ class Checkpoint:
         self.encoder_config = self._read_encoder_config()
         self._files = self._find_tensors()
         self.prefix = self._find_prefix()
-        self.label_names = self._read_label_names()
+        self.label_names = None
+        if self._has_head("ForTokenClassification", with_pooler=False):
+            self.label_names = self._read_label_names()
 
     def _find_family(self) -> Family:
         model_type = self.config.get("model_type")
@@ -108,7 +110,7 @@ class Checkpoint:
                 f"{self.folder}: holds only pytorch_model.bin, a pickle, which can run code when "
                 f"read; expected {_WEIGHTS}; convert it where PyTorch and transformers are "
                 "installed: AutoModelForTokenClassification.from_pretrained(folder)"
-                ".save_pretrained(folder)"
+                ".save_pretrained(folder), or AutoModelForSequenceClassification for texts"
             )
         raise InputError(f"{self.folder}: holds no weights; expected {_WEIGHTS} or {_INDEX}")
 
@@ -133,10 +135,8 @@ class Checkpoint:
         prefix = self.family.prefix
         return prefix if any(name.startswith(prefix) for name in self._files) else ""
 
-    def _read_label_names(self) -> tuple[str, ...] | None:
+    def _read_label_names(self) -> tuple[str, ...]:
         head = self.family.head
-        if f"{head}.weight" not in self._files or not self._head_is_for_tokens():
-            return None
         rows = self.shape(f"{head}.weight")[0]
         id2label = self.config.get("id2label") or {index: f"LABEL_{index}" for index in range(rows)}
         if not isinstance(id2label, dict) or not all(str(key).isdecimal() for key in id2label):
@@ -152,12 +152,22 @@ class Checkpoint:
             )
         return tuple(names[index] for index in range(rows))
 
-    def _head_is_for_tokens(self) -> bool:
-        # A classifier of whole texts has a head of the same name and shape.
+    def _has_head(self, architecture: str, with_pooler: bool) -> bool:
+        # Heads for tokens and for whole texts have the same name and shape.
+        if f"{self.family.head}.weight" not in self._files:
+            return False
         architectures = self.config.get("architectures")
         if architectures:
-            return any("ForTokenClassification" in str(name) for name in architectures)
-        return not any(name.startswith(f"{self.prefix}pooler.") for name in self._files)
+            return any(architecture in str(name) for name in architectures)
+        pooler = f"{self.prefix}{self.family.pooler}."
+        return with_pooler == any(name.startswith(pooler) for name in self._files)
+
+    @property
+    def text_label_names(self) -> tuple[str, ...] | None:
+        """As `label_names`, of a fine-tuned classifier of texts or pairs."""
+        if not self._has_head("ForSequenceClassification", with_pooler=True):
+            return None
+        return self._read_label_names()
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
@@ -196,8 +206,8 @@ def load_encoder_weights(encoder: Encoder, checkpoint: Checkpoint) -> list[str]:
         checkpoint: Where the weights are.
 
     Returns:
-        Names of tensors that are neither the encoder's nor known parts that a tagger has no use for
-        (pooler, language-model head): those of a head, such as `classifier.weight`.
+        Names of tensors that are neither the encoder's nor known parts that an encoder has no use
+        for (pooler, language-model head): those of a head, such as `classifier.weight`.
 
     Raises:
         InputError: a weight that is missing, left over inside the encoder, or of another shape.

@@ -22,9 +22,10 @@ class Family:
             stands for the layer's number, from 0.
         ignored: Last parts of names inside `scopes` that are no weights, such as stored position
             numbers.
-        head: The token-classification head's name.
-        other_heads: First parts of the names of parts that a tagger has no use for (pooler, masked
-            LM, question answering), dropped without a word.
+        head: The name of the head that classifies word pieces, or whole texts.
+        pooler: The name of the dense layer on [CLS] below the head of whole texts.
+        other_heads: First parts of the names of parts that an encoder has no use for (pooler,
+            masked LM, question answering), dropped without a word.
         defaults: Fields of `EncoderConfig` that config.json may leave out.
     """
 
@@ -35,5 +36,6 @@ class Family:
     weights: Mapping[str, str]
     ignored: tuple[str, ...] = ()
     head: str = "classifier"
+    pooler: str = "pooler.dense"
     other_heads: tuple[str, ...] = ()
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)

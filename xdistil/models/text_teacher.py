@@ -1,0 +1,109 @@
+"""The teacher of a classifier: a BERT-like encoder with a head for one class a text or pair."""
+
+from __future__ import annotations
+
+import keras
+
+from xdistil.errors import InputError
+from xdistil.models.checkpoints import Checkpoint, check_shape
+from xdistil.models.encoder_with_head import EncoderWithHead
+
+
+@keras.saving.register_keras_serializable(package="xdistil")
+class TextTeacher(EncoderWithHead):
+    """A BERT-like encoder that classifies whole texts, or pairs of texts as a cross-encoder.
+
+    The last hidden state of [CLS] goes through BERT's pooler, a dense layer with tanh, then
+    dropout and the head. A pair is one row, `[CLS] first [SEP] second [SEP]`, its texts told apart
+    by `segment_ids`. All variables exist as soon as the model does; weights are fresh (truncated
+    normal, as in BERT) until a checkpoint fills them, see `from_preset`: a plain encoder's pooler
+    is loaded where it has one, a fine-tuned `BertForSequenceClassification` brings its head along.
+    Padding changes nothing; logits are float32 under every precision.
+
+    Args:
+        encoder: An `EncoderConfig`, or its `to_dict()`.
+        num_classes: Classes of the head.
+        dropout: Between the pooler and the head. None: the encoder's.
+        label_names: Names of the classes, where the head knows them: that of a fine-tuned
+            checkpoint. None for a fresh head.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+
+    Call arguments:
+        features: dict of int tensors `(batch_size, sequence_length)`: `token_ids`, and optionally
+            `padding_mask` (1 = real) and `segment_ids`. Other keys are ignored.
+        training: whether dropout is active.
+
+    Returns:
+        dict: `logits`, float32 `(batch_size, num_classes)`; `hidden_states`, a tuple of
+        `num_layers + 1` tensors `(batch_size, sequence_length, hidden_dim)`, index 0 = embeddings;
+        `pooled_output` `(batch_size, hidden_dim)`, what the pooler gives, before dropout.
+
+    Raises:
+        InputError: `num_classes` is no positive integer, `dropout` no number in [0, 1), or
+            `label_names` are not that many.
+
+    Example:
+
+    ```python
+    config = EncoderConfig(vocabulary_size=1000, hidden_dim=64, num_layers=2, num_heads=4)
+    teacher = TextTeacher(config, num_classes=3)
+    outputs = teacher({
+        "token_ids": np.array([[2, 17, 3, 21, 3, 0]], "int32"),
+        "segment_ids": np.array([[0, 0, 0, 1, 1, 0]], "int32"),
+        "padding_mask": np.array([[1, 1, 1, 1, 1, 0]], "int32"),
+    })
+    print(outputs["logits"].shape)  # (1, 3)
+    ```
+
+    Reference:
+        [Devlin et al., 2019](https://arxiv.org/abs/1810.04805)
+    """
+
+    head_owner = "classifier of texts"
+
+    def make_layers_below_head(self) -> None:
+        self.pooler = keras.layers.Dense(
+            self.hidden_dim,
+            activation="tanh",
+            kernel_initializer=keras.initializers.TruncatedNormal(
+                stddev=self.encoder_config.initializer_range
+            ),
+            dtype=self.dtype_policy,
+            name="pooler",
+        )
+        self.pooler.build((None, self.hidden_dim))
+
+    def load_layers_below_head(self, checkpoint: Checkpoint) -> None:
+        stem = f"{checkpoint.prefix}{checkpoint.family.pooler}"
+        kernel, bias = f"{stem}.weight", f"{stem}.bias"
+        if kernel not in checkpoint and bias not in checkpoint:
+            # A head without the pooler that it was trained on top of would be of no use.
+            if self.label_names is not None:
+                raise InputError(
+                    f"{checkpoint.folder}: has the head of a classifier, but no pooler below it "
+                    f"({kernel!r}); is the file whole? Or ask for a fresh head (fresh_head=True)"
+                )
+            return
+        for tensor, shape in ((kernel, (self.hidden_dim,) * 2), (bias, (self.hidden_dim,))):
+            if tensor not in checkpoint:
+                raise InputError(f"{checkpoint.folder}: the weights lack {tensor!r} of {shape}")
+            check_shape(checkpoint, tensor, shape, "by config.json")
+        self.pooler.kernel.assign(checkpoint.read(kernel).T)
+        self.pooler.bias.assign(checkpoint.read(bias))
+
+    @staticmethod
+    def checkpoint_labels(checkpoint: Checkpoint) -> tuple[str, ...] | None:
+        return checkpoint.text_label_names
+
+    @property
+    def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
+        """Layers that are frozen and unfrozen together: embedding, layer_1 ..., pooler, head."""
+        groups = super().layer_groups
+        head = groups.pop("head")
+        return {**groups, "pooler": [self.pooler], "head": head}
+
+    def call(self, features, training=False):
+        hidden_states = self.encoder(features, training=training)
+        pooled = self.pooler(hidden_states[-1][:, 0])
+        logits = self.head(self.head_dropout(pooled, training=training))
+        return {"logits": logits, "hidden_states": hidden_states, "pooled_output": pooled}
