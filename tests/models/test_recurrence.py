@@ -113,6 +113,19 @@ def test_padding_has_no_say_however_much_there_is():
     assert not np.any(outputs[:, 5:])
 
 
+def test_what_a_masked_position_parts_is_read_as_if_alone():
+    _, ours = pair()
+    inputs, upstream, _ = batch([7], length=7)
+    parted = tf.constant([[0, 1, 1, 0, 1, 1, 1]])
+    outputs, d_inputs, *_ = outputs_and_gradients(ours, inputs, upstream, parted)
+    assert not np.any(outputs[0, 3])
+    assert not np.any(d_inputs[0, 3])
+    for run in (slice(1, 3), slice(4, 7)):
+        alone, d_alone, *_ = outputs_and_gradients(ours, inputs[:, run], upstream[:, run], None)
+        np.testing.assert_allclose(outputs[:, run], alone, atol=1e-12)
+        np.testing.assert_allclose(d_inputs[:, run], d_alone, atol=1e-12)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "xla"])
 def test_half_precision_stays_near_float32(policy, jit_compile):

@@ -1,7 +1,17 @@
 """Teachers and students: `keras.Model` subclasses with one contract of outputs."""
 
 from xdistil.models.bilstm import BiLSTMStudent
+from xdistil.models.bilstm_text import BiLSTMTextStudent
 from xdistil.models.encoder import EncoderConfig
+from xdistil.models.siamese_bilstm import SiameseBiLSTMStudent
 from xdistil.models.teacher import Teacher
+from xdistil.models.text_teacher import TextTeacher
 
-__all__ = ["BiLSTMStudent", "EncoderConfig", "Teacher"]
+__all__ = [
+    "BiLSTMStudent",
+    "BiLSTMTextStudent",
+    "EncoderConfig",
+    "SiameseBiLSTMStudent",
+    "Teacher",
+    "TextTeacher",
+]

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from xdistil.models.embedding_student import EmbeddingStudent
 from xdistil.models.recurrence import BidirectionalLSTM
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
-class BiLSTMStudent(keras.Model):
+class BiLSTMStudent(EmbeddingStudent):
     """A tagger of one BiLSTM over word-piece embeddings, tens of times smaller than its teacher.
 
     Embedding, dropout, BiLSTM, dropout, dense layer with tanh GELU as wide as the teacher's hidden
@@ -29,6 +29,7 @@ class BiLSTMStudent(keras.Model):
         hidden_dim: int. Width of the BiLSTM's state of each direction.
         representation_dim: int. Width of the teacher's hidden states.
         dropout: float. Rate of each of the three dropouts.
+        channels: int. 2 puts a static copy of the embedding beside it, see `EmbeddingStudent`.
         kept_token_ids: optional sequence of `vocabulary_size` different token ids of the teacher:
             the i-th gets row i. `None`: token ids are rows.
         unknown_token_id: int. The teacher's id of its unknown piece; must be kept.
@@ -47,7 +48,7 @@ class BiLSTMStudent(keras.Model):
 
     Raises:
         ValueError: `kept_token_ids` has another length than `vocabulary_size`, has an id twice or
-            below 0, or lacks `unknown_token_id`.
+            below 0, or lacks `unknown_token_id`; `channels` is neither 1 nor 2.
 
     Example:
 
@@ -72,42 +73,33 @@ class BiLSTMStudent(keras.Model):
         hidden_dim: int = 600,
         representation_dim: int = 768,
         dropout: float = 0.2,
+        channels: int = 1,
         kept_token_ids: Sequence[int] | None = None,
         unknown_token_id: int = 0,
         **kwargs,
     ) -> None:
-        super().__init__(**kwargs)
-        self.vocabulary_size = int(vocabulary_size)
-        self.num_classes = int(num_classes)
-        self.embedding_dim = int(embedding_dim)
+        super().__init__(
+            vocabulary_size,
+            num_classes,
+            embedding_dim,
+            channels=channels,
+            kept_token_ids=kept_token_ids,
+            unknown_token_id=unknown_token_id,
+            **kwargs,
+        )
         self.hidden_dim = int(hidden_dim)
         self.representation_dim = int(representation_dim)
         self.dropout = float(dropout)
-        self.unknown_token_id = int(unknown_token_id)
-        self._row_of_token = None
-        self._kept_token_ids = None
-        if kept_token_ids is not None:
-            self._kept_token_ids = np.asarray(kept_token_ids, dtype="int32")
-            self._row_of_token = _row_table(
-                self._kept_token_ids, self.vocabulary_size, self.unknown_token_id
-            )
         self._make_layers()
         self._build_layers()
 
     def _make_layers(self) -> None:
         policy = self.dtype_policy
-        # The head decides: its sums are never in half precision.
-        half = policy.compute_dtype in ("float16", "bfloat16")
-        self.embedding = keras.layers.Embedding(
-            self.vocabulary_size, self.embedding_dim, dtype=policy, name="embedding"
-        )
         self.bilstm = BidirectionalLSTM(self.hidden_dim, dtype=policy, name="bilstm")
         self.dense = keras.layers.Dense(
             self.representation_dim, activation=_tanh_gelu, dtype=policy, name="dense"
         )
-        self.head = keras.layers.Dense(
-            self.num_classes, dtype="float32" if half else policy, name="head"
-        )
+        self.head = self._make_head()
         self.embedding_dropout, self.bilstm_dropout, self.dense_dropout = (
             keras.layers.Dropout(self.dropout, dtype=policy, name=f"{name}_dropout")
             for name in ("embedding", "bilstm", "dense")
@@ -115,9 +107,8 @@ class BiLSTMStudent(keras.Model):
 
     def _build_layers(self) -> None:
         shapes = {
-            "embedding": (None, None),
-            "embedding_dropout": (None, None, self.embedding_dim),
-            "bilstm": (None, None, self.embedding_dim),
+            "embedding_dropout": (None, None, self.embedded_dim),
+            "bilstm": (None, None, self.embedded_dim),
             "bilstm_dropout": (None, None, 2 * self.hidden_dim),
             "dense": (None, None, 2 * self.hidden_dim),
             "dense_dropout": (None, None, self.representation_dim),
@@ -128,9 +119,8 @@ class BiLSTMStudent(keras.Model):
         self.built = True
 
     def call(self, features, training=False):
-        rows = self._embedding_rows(tf.convert_to_tensor(features["token_ids"]))
         mask = tf.cast(features["padding_mask"], "bool")
-        embedded = self.embedding(rows)
+        embedded = self.embed(features["token_ids"])
         states = self.bilstm(self.embedding_dropout(embedded, training=training), mask=mask)
         representation = self.dense(self.bilstm_dropout(states, training=training))
         logits = self.head(self.dense_dropout(representation, training=training))
@@ -140,42 +130,15 @@ class BiLSTMStudent(keras.Model):
             "representation": representation,
         }
 
-    def _embedding_rows(self, token_ids):
-        if self._row_of_token is None:
-            return token_ids
-        last = self._row_of_token.size - 1  # beyond the last kept id: the unknown piece
-        return tf.gather(tf.constant(self._row_of_token), tf.clip_by_value(token_ids, 0, last))
-
     @property
     def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
         """Layers that learn together under gradual unfreezing, bottom to top."""
         return {
-            "embedding": [self.embedding],
+            "embedding": self.embedding_layers,
             "bilstm": [self.bilstm],
             "dense": [self.dense],
             "head": [self.head],
         }
-
-    @property
-    def kept_token_ids(self) -> np.ndarray | None:
-        """The teacher's token id of each embedding row, int32; `None` when nothing was pruned."""
-        return None if self._kept_token_ids is None else self._kept_token_ids.copy()
-
-    def set_embeddings(self, matrix: np.ndarray) -> None:
-        """Take over embedding rows, such as those of `compress_embeddings`.
-
-        Args:
-            matrix: array of shape `(vocabulary_size, embedding_dim)`.
-
-        Raises:
-            ValueError: `matrix` has another shape.
-        """
-        expected = (self.vocabulary_size, self.embedding_dim)
-        if tuple(matrix.shape) != expected:
-            raise ValueError(
-                f"`matrix` must be of shape {expected}, received shape {tuple(matrix.shape)}."
-            )
-        self.embedding.embeddings.assign(matrix)
 
     @staticmethod
     def expected_parameters(
@@ -194,38 +157,13 @@ class BiLSTMStudent(keras.Model):
         )
 
     def get_config(self) -> dict:
-        kept = self._kept_token_ids
         return {
             **super().get_config(),
-            "vocabulary_size": self.vocabulary_size,
-            "num_classes": self.num_classes,
-            "embedding_dim": self.embedding_dim,
             "hidden_dim": self.hidden_dim,
             "representation_dim": self.representation_dim,
             "dropout": self.dropout,
-            "kept_token_ids": None if kept is None else kept.tolist(),
-            "unknown_token_id": self.unknown_token_id,
         }
 
 
 def _tanh_gelu(inputs):
     return keras.activations.gelu(inputs, approximate=True)
-
-
-def _row_table(kept: np.ndarray, vocabulary_size: int, unknown_token_id: int) -> np.ndarray:
-    """Embedding row of every token id up to one past the last kept, which stands for the rest."""
-    if kept.shape != (vocabulary_size,):
-        raise ValueError(
-            f"`kept_token_ids` must be a list of `vocabulary_size` = {vocabulary_size} ids, "
-            f"received shape {kept.shape}."
-        )
-    if kept.min() < 0 or np.unique(kept).size != kept.size:
-        raise ValueError("`kept_token_ids` must be different ids of 0 and above.")
-    rows = np.flatnonzero(kept == unknown_token_id)
-    if not rows.size:
-        raise ValueError(
-            f"`unknown_token_id` must be one of `kept_token_ids`, received {unknown_token_id}."
-        )
-    table = np.full(kept.max() + 2, rows[0], dtype="int32")
-    table[kept] = np.arange(kept.size, dtype="int32")
-    return table

@@ -21,9 +21,11 @@ class BidirectionalLSTM(keras.layers.Layer):
     (Projecting all inputs before the loop was measured too: faster at batch 1, slower from batch
     32 on, for what it saves in arithmetic it spends on memory.)
 
-    Masks: the state is empty and the output zero at every position where the mask is zero. Only
-    right-padded masks are supported (real positions first): that is what makes it possible to
-    run backwards over the padding without noticing it.
+    Masks: the state is empty and the output zero at every position where the mask is zero. That is
+    what makes it possible to run backwards over the padding without noticing it, and why only
+    right-padded masks (real positions first) give the numbers of Keras, whose state outlives a
+    masked position. A position masked out inside parts a row: what stands before it and what stands
+    after it are read as if each were alone.
 
     Args:
         units: int. Width of the state of one direction.
@@ -31,7 +33,7 @@ class BidirectionalLSTM(keras.layers.Layer):
 
     Call arguments:
         inputs: tensor of shape `(batch_size, length, input_dim)`.
-        mask: optional tensor of shape `(batch_size, length)`, bool or 0/1, right-padded.
+        mask: optional tensor of shape `(batch_size, length)`, bool or 0/1.
 
     Returns:
         Tensor of shape `(batch_size, length, 2 * units)`: forward states, then backward states.

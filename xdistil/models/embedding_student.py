@@ -1,0 +1,194 @@
+"""What the students that begin with an embedding share: from the teacher's ids to their rows."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="xdistil")
+class StaticEmbedding(keras.layers.Layer):
+    """An embedding that never learns, whatever its `trainable` says.
+
+    Args:
+        input_dim: int. Rows.
+        output_dim: int. Width of a row.
+        **kwargs: passed on to `keras.layers.Layer` (`name`, `dtype`, ...).
+
+    Call arguments:
+        rows: int tensor `(batch_size, length)`.
+
+    Returns:
+        Tensor `(batch_size, length, output_dim)`.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.input_dim = int(input_dim)
+        self.output_dim = int(output_dim)
+
+    def build(self, input_shape=None) -> None:
+        # Setting `trainable` on a layer never reaches a weight that was made untrainable.
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.input_dim, self.output_dim),
+            initializer="uniform",
+            trainable=False,
+        )
+        self.built = True
+
+    def call(self, rows):
+        return keras.ops.cast(keras.ops.take(self.embeddings, rows, axis=0), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape, self.output_dim)
+
+    def get_config(self) -> dict:
+        sizes = {"input_dim": self.input_dim, "output_dim": self.output_dim}
+        return {**super().get_config(), **sizes}
+
+
+class EmbeddingStudent(keras.Model):
+    """Base of the students that read the teacher's ids, or words of their own, by an embedding.
+
+    Makes and builds the embedding; all that comes after it is the subclass's.
+
+    Args:
+        vocabulary_size: int. Rows of the embedding (after pruning).
+        num_classes: int. Width of the logits.
+        embedding_dim: int. Width of the embedding, of each channel where there are two.
+        channels: int. 1: one embedding, which learns. 2: a second one beside it, side by side,
+            which never learns; both begin with the rows that `set_embeddings` is given.
+        kept_token_ids: optional sequence of `vocabulary_size` different token ids of the teacher:
+            the i-th gets row i. `None`: token ids are rows.
+        unknown_token_id: int. The teacher's id of its unknown piece; must be kept.
+        **kwargs: passed on to `keras.Model` (`name`, `dtype`).
+
+    Raises:
+        ValueError: `kept_token_ids` has another length than `vocabulary_size`, has an id twice or
+            below 0, or lacks `unknown_token_id`; `channels` is neither 1 nor 2.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        num_classes: int,
+        embedding_dim: int,
+        *,
+        channels: int = 1,
+        kept_token_ids: Sequence[int] | None = None,
+        unknown_token_id: int = 0,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        if channels not in (1, 2):
+            raise ValueError(f"`channels` must be 1 or 2, received {channels!r}.")
+        self.vocabulary_size = int(vocabulary_size)
+        self.num_classes = int(num_classes)
+        self.embedding_dim = int(embedding_dim)
+        self.channels = int(channels)
+        self.unknown_token_id = int(unknown_token_id)
+        self._row_of_token = None
+        self._kept_token_ids = None
+        if kept_token_ids is not None:
+            self._kept_token_ids = np.asarray(kept_token_ids, dtype="int32")
+            self._row_of_token = _row_table(
+                self._kept_token_ids, self.vocabulary_size, self.unknown_token_id
+            )
+        self._make_embeddings()
+
+    def _make_embeddings(self) -> None:
+        sizes = (self.vocabulary_size, self.embedding_dim)
+        self.embedding = keras.layers.Embedding(*sizes, dtype=self.dtype_policy, name="embedding")
+        self.embedding.build((None, None))
+        self.static_embedding = None
+        if self.channels == 2:
+            self.static_embedding = StaticEmbedding(
+                *sizes, dtype=self.dtype_policy, name="static_embedding"
+            )
+            self.static_embedding.build((None, None))
+
+    def _make_head(self) -> keras.layers.Dense:
+        policy = self.dtype_policy
+        # The head decides: its sums are never in half precision.
+        half = policy.compute_dtype in ("float16", "bfloat16")
+        return keras.layers.Dense(
+            self.num_classes, dtype="float32" if half else policy, name="head"
+        )
+
+    @property
+    def embedding_layers(self) -> list[keras.layers.Layer]:
+        """The embedding that learns, and the static one where there is one."""
+        layers = [self.embedding, self.static_embedding]
+        return [layer for layer in layers if layer is not None]
+
+    @property
+    def embedded_dim(self) -> int:
+        """Width of what `embed` gives: of all channels together."""
+        return self.channels * self.embedding_dim
+
+    def embed(self, token_ids):
+        """The embeddings of token ids, `(batch_size, length, embedded_dim)`."""
+        rows = self._embedding_rows(tf.convert_to_tensor(token_ids))
+        channels = [layer(rows) for layer in self.embedding_layers]
+        return channels[0] if len(channels) == 1 else tf.concat(channels, axis=-1)
+
+    def _embedding_rows(self, token_ids):
+        if self._row_of_token is None:
+            return token_ids
+        last = self._row_of_token.size - 1  # beyond the last kept id: the unknown piece
+        return tf.gather(tf.constant(self._row_of_token), tf.clip_by_value(token_ids, 0, last))
+
+    @property
+    def kept_token_ids(self) -> np.ndarray | None:
+        """The teacher's token id of each embedding row, int32; `None` when nothing was pruned."""
+        return None if self._kept_token_ids is None else self._kept_token_ids.copy()
+
+    def set_embeddings(self, matrix: np.ndarray) -> None:
+        """Take over embedding rows, such as those of `compress_embeddings`, in every channel.
+
+        Args:
+            matrix: array of shape `(vocabulary_size, embedding_dim)`.
+
+        Raises:
+            ValueError: `matrix` has another shape.
+        """
+        expected = (self.vocabulary_size, self.embedding_dim)
+        if tuple(matrix.shape) != expected:
+            raise ValueError(
+                f"`matrix` must be of shape {expected}, received shape {tuple(matrix.shape)}."
+            )
+        for layer in self.embedding_layers:
+            layer.embeddings.assign(matrix)
+
+    def get_config(self) -> dict:
+        kept = self._kept_token_ids
+        return {
+            **super().get_config(),
+            "vocabulary_size": self.vocabulary_size,
+            "num_classes": self.num_classes,
+            "embedding_dim": self.embedding_dim,
+            "channels": self.channels,
+            "kept_token_ids": None if kept is None else kept.tolist(),
+            "unknown_token_id": self.unknown_token_id,
+        }
+
+
+def _row_table(kept: np.ndarray, vocabulary_size: int, unknown_token_id: int) -> np.ndarray:
+    """Embedding row of every token id up to one past the last kept, which stands for the rest."""
+    if kept.shape != (vocabulary_size,):
+        raise ValueError(
+            f"`kept_token_ids` must be a list of `vocabulary_size` = {vocabulary_size} ids, "
+            f"received shape {kept.shape}."
+        )
+    if kept.min() < 0 or np.unique(kept).size != kept.size:
+        raise ValueError("`kept_token_ids` must be different ids of 0 and above.")
+    rows = np.flatnonzero(kept == unknown_token_id)
+    if not rows.size:
+        raise ValueError(
+            f"`unknown_token_id` must be one of `kept_token_ids`, received {unknown_token_id}."
+        )
+    table = np.full(kept.max() + 2, rows[0], dtype="int32")
+    table[kept] = np.arange(kept.size, dtype="int32")
+    return table
