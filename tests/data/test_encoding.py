@@ -104,6 +104,40 @@ def test_special_tokens_written_out_in_the_text_are_text(encoder):
     assert example.word_positions.tolist() == [1, 2, 5]
 
 
+def test_a_mask_word_becomes_one_mask_token_where_it_is_asked_for(encoder):
+    given = [sentence("ada [MASK] in"), sentence("in"), sentence("[MASK] [MASK]")]
+    examples = list(encoder.encode(given, mask_word="[MASK]"))
+    assert [pieces_of(encoder, example)[1:-1] for example in examples] == [
+        *(["ada", "[MASK]", "in"], ["in"], ["[MASK]", "[MASK]"])
+    ]
+    assert examples[0].token_ids[2] == encoder.mask_id
+    assert examples[0].word_starts.tolist() == [0, 1, 1, 1, 0]
+    assert examples[2].word_positions.tolist() == [1, 2]
+    assert encoder.mask_id not in next(encoder.encode(given)).token_ids
+
+
+@pytest.mark.parametrize("text", ["[mask]", "[MASK].", "x[MASK]", "[SEP]", "[", "MASK"])
+def test_no_other_word_becomes_a_special_token(encoder, text):
+    example = next(encoder.encode([sentence(text)], mask_word="[MASK]"))
+    assert not set(example.token_ids[1:-1].tolist()) & {
+        *(encoder.mask_id, encoder.sep_id, encoder.cls_id, encoder.pad_id)
+    }
+
+
+def test_a_sentence_of_masks_is_truncated_by_its_mask_tokens(folder):
+    encoder = TextEncoder.from_folder(folder, seq_len=5)
+    examples = list(encoder.encode([sentence("[MASK] in [MASK]")], mask_word="[MASK]"))
+    assert pieces_of(encoder, examples[0]) == ["[CLS]", "[MASK]", "in", "[MASK]", "[SEP]"]
+    assert encoder.truncation == TruncationReport(1, 3, 0, 0, 5)
+
+
+def test_any_visible_word_can_stand_for_a_mask_and_an_invisible_one_is_refused(encoder):
+    example = next(encoder.encode([sentence("ada turins in")], mask_word="turins"))
+    assert pieces_of(encoder, example) == ["[CLS]", "ada", "[MASK]", "in", "[SEP]"]
+    with pytest.raises(InputError, match="'\\\\ue000', of which the tokenizer keeps nothing"):
+        list(encoder.encode([sentence("ada \ue000")], mask_word="\ue000"))
+
+
 def test_truncation_keeps_the_first_pieces_of_a_word_and_counts_what_it_drops(folder):
     encoder = TextEncoder.from_folder(folder, seq_len=5)
     examples = list(

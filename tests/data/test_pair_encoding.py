@@ -182,3 +182,15 @@ def test_a_second_text_that_is_missing_is_told(encoder):
 def test_a_length_without_room_for_both_texts_is_refused_at_once(folder):
     with pytest.raises(InputError, match="seq_len is 4: a pair of texts needs at least 5"):
         encode_pairs(TextEncoder.from_folder(folder, seq_len=4), [])
+
+
+def test_a_mask_word_in_either_text_becomes_the_mask_token(encoder):
+    given = pair("[MASK] in", "turins [MASK]")
+    example = next(encode_pairs(encoder, [given], mask_word="[MASK]"))
+    assert pieces_of(encoder, example) == [
+        *("[CLS]", "[MASK]", "in", "[SEP]", "tur", "##in", "##s", "[MASK]", "[SEP]")
+    ]
+    assert example.segment_ids.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert example.word_positions.tolist() == [1, 2, 4, 7]
+    text = next(encode_texts(encoder, [LabeledText("[MASK] in")], mask_word="[MASK]"))
+    assert pieces_of(encoder, text) == ["[CLS]", "[MASK]", "in", "[SEP]"]

@@ -9,14 +9,17 @@ import numpy as np
 
 from xdistil.data.encoding import TextEncoder, TruncationReport, examples_of
 from xdistil.data.examples import EncodedExample, LabeledText, TaggedSentence
-from xdistil.data.piece_arrays import Frame, frame_of, pieces_of, put_into_frame
+from xdistil.data.piece_arrays import Frame, frame_of, put_into_frame
 from xdistil.errors import InputError
 
 _CHUNK = 1000
 
 
 def encode_texts(
-    encoder: TextEncoder, texts: Iterable[LabeledText], report: TruncationReport | None = None
+    encoder: TextEncoder,
+    texts: Iterable[LabeledText],
+    report: TruncationReport | None = None,
+    mask_word: str | None = None,
 ) -> Iterator[EncodedExample]:
     """Encodes texts one after the other; `labels` stay `None`.
 
@@ -24,6 +27,8 @@ def encode_texts(
         encoder: from words to word pieces.
         texts: any number of them, read lazily; a second text is not looked at.
         report: where truncation is counted; default: `encoder.truncation`.
+        mask_word: words spelled like this become the mask token, as the rows of `Augmenter` ask
+            for; default: all words are text.
 
     Yields:
         An example for each text, in order.
@@ -36,11 +41,14 @@ def encode_texts(
     ```
     """
     sentences = (TaggedSentence(tuple(one.text.split()), None, one.language) for one in texts)
-    return encoder.encode(sentences, _CHUNK, report)
+    return encoder.encode(sentences, _CHUNK, report, mask_word)
 
 
 def encode_pairs(
-    encoder: TextEncoder, pairs: Iterable[LabeledText], report: TruncationReport | None = None
+    encoder: TextEncoder,
+    pairs: Iterable[LabeledText],
+    report: TruncationReport | None = None,
+    mask_word: str | None = None,
 ) -> Iterator[EncodedExample]:
     """Encodes pairs of texts, each as one example; `labels` stay `None`.
 
@@ -54,6 +62,7 @@ def encode_pairs(
         pairs: any number of them, read lazily.
         report: where truncation is counted, lengths being those of whole pairs; default:
             `encoder.truncation`.
+        mask_word: as in `encode_texts`.
 
     Yields:
         An example for each pair, in order.
@@ -77,15 +86,19 @@ def encode_pairs(
             "special tokens and a piece of each text"
         )
     report = encoder.truncation if report is None else report
-    return _encode_pairs(encoder, frame, iter(pairs), report)
+    return _encode_pairs(encoder, frame, iter(pairs), report, mask_word)
 
 
 def _encode_pairs(
-    encoder: TextEncoder, frame: Frame, pairs: Iterator[LabeledText], report: TruncationReport
+    encoder: TextEncoder,
+    frame: Frame,
+    pairs: Iterator[LabeledText],
+    report: TruncationReport,
+    mask_word: str | None,
 ) -> Iterator[EncodedExample]:
     while chunk := list(islice(pairs, _CHUNK)):
         texts = [text.split() for pair in chunk for text in _both(pair)]
-        pieces = pieces_of(encoder.tokenizer, texts)
+        pieces = encoder.pieces(texts, mask_word)
         lengths = pieces.lengths.reshape(-1, 2)
         kept = _longest_first(lengths, encoder.seq_len - frame.size)
         framed = put_into_frame(pieces, kept.ravel(), frame)

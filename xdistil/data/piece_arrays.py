@@ -9,6 +9,8 @@ from itertools import chain
 import numpy as np
 from tokenizers import Tokenizer
 
+from xdistil.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
@@ -49,6 +51,40 @@ def pieces_of(tokenizer: Tokenizer, texts: Sequence[Sequence[str]]) -> Pieces:
     starts[1:] = words[1:] != words[:-1]
     starts[begins(lengths)[lengths > 0]] = 1
     return Pieces(ids, words, starts, lengths, np.fromiter(map(len, texts), np.int64, len(texts)))
+
+
+def mask_pieces(
+    pieces: Pieces, texts: Sequence[Sequence[str]], mask_word: str, mask_id: int
+) -> Pieces:
+    """Makes one mask token of each word that is spelled like the mask word.
+
+    Args:
+        pieces: the pieces of `texts`.
+        texts: the words of each text.
+        mask_word: the word that stands for a mask.
+        mask_id: id of the mask token.
+
+    Raises:
+        InputError: the tokenizer drops the mask word.
+    """
+    words = chain.from_iterable(texts)
+    of_word = np.fromiter((word == mask_word for word in words), bool, pieces.word_counts.sum())
+    of_piece = of_word[pieces.words + np.repeat(begins(pieces.word_counts), pieces.lengths)]
+    masks = of_piece & (pieces.starts == 1)
+    if masks.sum() != of_word.sum():
+        raise InputError(
+            f"the mask word is {mask_word!r}, of which the tokenizer keeps nothing: give one of "
+            "visible characters"
+        )
+    kept = masks | ~of_piece
+    of_text = np.repeat(np.arange(len(pieces.lengths)), pieces.lengths)
+    return Pieces(
+        np.where(masks, np.int32(mask_id), pieces.ids)[kept],
+        pieces.words[kept],
+        pieces.starts[kept],
+        np.bincount(of_text[kept], minlength=len(pieces.lengths)),
+        pieces.word_counts,
+    )
 
 
 @dataclass(frozen=True, slots=True)
