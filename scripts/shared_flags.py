@@ -9,9 +9,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import app, flags
 
+from xdistil.data.corpus import CorpusFiles, CorpusLimits
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
+_SCRATCH_FLAGS = tuple(
+    f"teacher_{name}" for name in ("layers", "hidden_dim", "heads", "vocabulary", "lower_case")
+)
 
 #: Flags that may differ when a run goes on: they decide no number. Paths are among them, since
 #: the hashes of what they name are kept.
@@ -77,11 +81,6 @@ def define_teacher_flags() -> None:
         lower_bound=0.0,
         upper_bound=0.99,
     )
-    flags.DEFINE_integer(
-        "teacher_layer",
-        None,
-        "Hidden state (0 = embeddings) for representation loss; default: just above the middle.",
-    )
     flags.DEFINE_integer("teacher_layers", 2, "Layers of a teacher from scratch.")
     flags.DEFINE_integer("teacher_hidden_dim", 128, "Width of a teacher from scratch.")
     flags.DEFINE_integer("teacher_heads", 4, "Attention heads of a teacher from scratch.")
@@ -110,6 +109,12 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
         "patience", 5, "Epochs without a better dev score; 0 = never stop early.", lower_bound=0
     )
     flags.DEFINE_integer("batch_size", 512, "Sentences a step, over all devices.", lower_bound=1)
+    flags.DEFINE_enum(
+        "optimizer",
+        "adam",
+        ["adam", "adadelta"],
+        "Of every stage; `adadelta` (rho 0.95) keeps its learning rate.",
+    )
     flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate.", lower_bound=1e-8)
     flags.DEFINE_integer(
         "learning_rate_period",
@@ -127,22 +132,95 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
         "unfreeze_representation", False, "Unfreeze gradually in the first stage too (Algorithm 1)."
     )
     flags.DEFINE_bool("fresh_head", False, "Start the labels stages with a new head.")
+    flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
+
+
+def define_tagging_flags() -> None:
+    """What only taggers have."""
+    flags.DEFINE_integer(
+        "teacher_layer",
+        None,
+        "Hidden state (0 = embeddings) for representation loss; default: just above the middle.",
+    )
     flags.DEFINE_enum(
         "scheme",
         "words",
         ["words", "pieces"],
         "`words`: labels on first pieces, F1 on words; `pieces`: the authors' X classes.",
     )
-    flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
 
 
-def define_student_flags() -> None:
-    """The student's shape."""
-    flags.DEFINE_enum("student", "bilstm", ["bilstm"], "Kind of student.")
+def define_text_flags() -> None:
+    """What only classifiers of texts and pairs have."""
+    flags.DEFINE_integer(
+        "labeled_per_class",
+        0,
+        "Labeled texts a class; the rest of train joins the transfer text. 0 = all.",
+        lower_bound=0,
+    )
+    flags.DEFINE_enum(
+        "pooling", None, ["max", "last"], "Of the BiLSTM's states. Default: max; siamese: last."
+    )
+    flags.DEFINE_enum(
+        "activation",
+        None,
+        ["gelu_tanh", "relu"],
+        "Of the dense layer. Default: gelu_tanh; siamese: relu.",
+    )
+    flags.DEFINE_integer(
+        "representation_dim",
+        None,
+        "Width of the dense layer; default: the teacher's, which representation loss wants.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "channels", 1, "2: a static embedding beside the one that learns.", 1, upper_bound=2
+    )
+    flags.DEFINE_string(
+        "vectors_file",
+        None,
+        "Word vectors in the text format of word2vec, GloVe or fastText: the student reads words "
+        "of its own, the teacher its pieces.",
+    )
+    flags.DEFINE_enum(
+        "logit_target", "logits", ["logits", "log_odds"], "What the logits are held against."
+    )
+    flags.DEFINE_float("alpha", None, "Weight of the labels: joint (1), tang (0).", 0.0)
+    flags.DEFINE_float("beta", 1.0, "Weight of the representation: joint.", 0.0)
+    flags.DEFINE_float("gamma", 1.0, "Weight of the logits: joint.", 0.0)
+    flags.DEFINE_bool("augment", False, "Make transfer text out of the labeled texts.")
+    flags.DEFINE_integer(
+        "augment_iterations",
+        None,
+        "New texts made of each; default 20, of pairs 10 a side and of both.",
+        lower_bound=1,
+    )
+    for name, default, text in (
+        ("mask", 0.1, "a word is masked"),
+        ("pos", 0.1, "a word is replaced by another of its part of speech"),
+        ("ngram", 0.25, "only an n-gram is kept"),
+    ):
+        flags.DEFINE_float(
+            f"augment_{name}", default, f"Probability that {text}.", 0.0, upper_bound=1.0
+        )
+
+
+def define_student_flags(kinds: Sequence[str] = ("bilstm",), dropout: float = 0.2) -> None:
+    """The student's shape.
+
+    Args:
+        kinds: What --student may be; the first is the default.
+        dropout: Default of --dropout.
+    """
+    flags.DEFINE_enum("student", kinds[0], list(kinds), "Kind of student.")
     flags.DEFINE_integer("embedding_dim", 300, "E, width of the embeddings.", lower_bound=1)
     flags.DEFINE_integer("hidden_dim", 600, "H, width of the LSTM, a direction.", lower_bound=1)
     flags.DEFINE_float(
-        "dropout", 0.2, "Dropout between the student's layers.", lower_bound=0.0, upper_bound=0.99
+        "dropout",
+        dropout,
+        "Dropout between the student's layers.",
+        lower_bound=0.0,
+        upper_bound=0.99,
     )
     flags.DEFINE_enum(
         "embedding_init", "svd", ["svd", "pca", "random"], "Where the embeddings start."
@@ -184,8 +262,74 @@ def define_run_flags() -> None:
     flags.DEFINE_bool("smoke", False, "A few sentences, one epoch each: does it run at all?")
 
 
-def flag_values(names: Sequence[str]) -> dict[str, object]:
-    """Values of the named flags, for config.json."""
+def limit_to_smoke() -> None:
+    """Makes the run as small as --smoke says."""
+    limits = {"labeled_per_language": 32, "dev_per_language": 32, "transfer_sentences": 64}
+    for name, value in {**limits, "epochs": 1, "teacher_epochs": 1}.items():
+        FLAGS[name].value = value
+    for kind in ("representation", "logits", "labels"):
+        FLAGS[f"{kind}_epochs"].value = 1
+
+
+def corpus_files() -> CorpusFiles:
+    """Where the flags say that the text lies."""
+    return CorpusFiles(
+        data_dir=FLAGS.data_dir,
+        languages=FLAGS.languages,
+        train=FLAGS.train_file,
+        dev=FLAGS.dev_file,
+        test=FLAGS.test_file,
+        transfer=FLAGS.transfer_file,
+        labels=FLAGS.labels_file,
+    )
+
+
+def corpus_limits(**others: int) -> CorpusLimits:
+    """How much of it the flags say is used."""
+    return CorpusLimits(
+        labeled_per_language=FLAGS.labeled_per_language,
+        dev_per_language=FLAGS.dev_per_language,
+        test_per_language=32 if FLAGS.smoke else 0,
+        transfer_sentences=FLAGS.transfer_sentences,
+        seed=FLAGS.seed,
+        **others,
+    )
+
+
+def check_shared() -> None:
+    """Refuses flags that contradict each other in every program that distils.
+
+    Raises:
+        InputError: They do.
+    """
+    if not FLAGS.data_dir and not FLAGS.train_file:
+        raise InputError("Give --data_dir, or --train_file with --dev_file.")
+    if FLAGS.languages and not FLAGS.data_dir:
+        raise InputError("--languages names folders of --data_dir, which is missing.")
+    if FLAGS.logical_devices > 1 and FLAGS.strategy == "default":
+        raise InputError("--logical_devices wants --strategy=mirrored; else one device is used.")
+    if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
+        raise InputError("--jit_compile=false: several devices always train through XLA.")
+    if FLAGS.teacher != "scratch":
+        given = [name for name in _SCRATCH_FLAGS if FLAGS[name].present]
+        if given:
+            raise InputError(f"--{given[0]} is for --teacher=scratch; a checkpoint has its own.")
+
+
+def split_cpu() -> None:
+    """Makes the logical devices that the flags ask for."""
+    if FLAGS.logical_devices == 1:
+        return
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    parts = [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_devices
+    tf.config.set_logical_device_configuration(cpu, parts)
+
+
+def own_flag_values() -> dict[str, object]:
+    """Values of all flags that were defined here, for config.json."""
+    names = sorted(flag.name for flag in FLAGS.flags_by_module_dict()[__name__])
     return {name: FLAGS[name].value for name in names}
 
 

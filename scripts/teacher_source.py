@@ -8,14 +8,14 @@ from collections.abc import Callable
 from absl import flags
 
 from xdistil.data.atomic_files import sha256_of_file
-from xdistil.data.corpus import TaggingCorpus
+from xdistil.data.corpus import Corpus
 from xdistil.data.encoding import TextEncoder, train_wordpiece
 from xdistil.data.labels import Labels
 from xdistil.errors import InputError
-from xdistil.models import EncoderConfig, Teacher
+from xdistil.models import EncoderConfig
 from xdistil.models.checkpoints import Checkpoint
+from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.models.presets import find_checkpoint
-from xdistil.tasks.tagging import PIECE_CLASSES
 
 FLAGS = flags.FLAGS
 SCRATCH = "scratch"
@@ -30,6 +30,7 @@ class TeacherSource:
         encoder: From words to the teacher's word pieces.
         num_layers: Its layers.
         embedding_dim: Width of its embeddings.
+        hidden_dim: Width of its hidden states.
         fingerprint: Changes with the checkpoint's weights, or with the settings from scratch.
         make: Builds it.
     """
@@ -37,22 +38,32 @@ class TeacherSource:
     encoder: TextEncoder
     num_layers: int
     embedding_dim: int
+    hidden_dim: int
     fingerprint: str
-    make: Callable[[], Teacher]
+    make: Callable[[], EncoderWithHead]
 
 
-def open_teacher(corpus: TaggingCorpus) -> TeacherSource:
+def open_teacher(
+    corpus: Corpus, teacher_class: type[EncoderWithHead], num_classes: int
+) -> TeacherSource:
     """The teacher that the flags name.
+
+    Args:
+        corpus: The text.
+        teacher_class: `Teacher` or `TextTeacher`.
+        num_classes: Classes of its head; more than labels where the task adds some.
 
     Raises:
         InputError: If the folder is no checkpoint that can be read, or flags contradict it.
     """
     if FLAGS.teacher == SCRATCH:
-        return _from_scratch(corpus)
-    return _from_checkpoint(corpus.labels)
+        return _from_scratch(corpus, teacher_class, num_classes)
+    return _from_checkpoint(corpus.labels, teacher_class, num_classes)
 
 
-def _from_checkpoint(labels: Labels) -> TeacherSource:
+def _from_checkpoint(
+    labels: Labels, teacher_class: type[EncoderWithHead], num_classes: int
+) -> TeacherSource:
     folder = find_checkpoint(FLAGS.teacher)
     checkpoint = Checkpoint(folder)
     config = checkpoint.encoder_config
@@ -67,30 +78,33 @@ def _from_checkpoint(labels: Labels) -> TeacherSource:
             f"{folder}: its tokenizer has {encoder.vocabulary_size} word pieces, its model only "
             f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
         )
-    tagger = checkpoint.label_names is not None
-    fits = tagger and FLAGS.scheme == "words" and set(checkpoint.label_names) == set(labels)
+    names = teacher_class.checkpoint_labels(checkpoint)
+    fits = names is not None and len(labels) == num_classes and set(names) == set(labels)
     if not FLAGS.teacher_epochs and not fits:
-        found = ", ".join(checkpoint.label_names) if tagger else "no head for tagging"
+        found = f"no head of a {teacher_class.head_owner}" if names is None else ", ".join(names)
         raise InputError(
             f"--teacher_epochs=0: the checkpoint {folder} has {found}, the data has the labels "
             f"{', '.join(labels)}; fine-tune it (--teacher_epochs=3) or give its own labels."
         )
 
-    def make() -> Teacher:
+    def make() -> EncoderWithHead:
         dropout = FLAGS.teacher_dropout
         if fits:
-            return Teacher.from_preset(str(folder), labels=labels, dropout=dropout)
-        return Teacher.from_preset(
-            str(folder), num_classes=_num_classes(labels), dropout=dropout, fresh_head=True
+            return teacher_class.from_preset(str(folder), labels=labels, dropout=dropout)
+        return teacher_class.from_preset(
+            str(folder), num_classes=num_classes, dropout=dropout, fresh_head=True
         )
 
     files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
     parts = [encoder.fingerprint, *(sha256_of_file(path) for path in files)]
     digest = hashlib.sha256("".join(parts).encode())
-    return TeacherSource(encoder, config.num_layers, config.embedding_dim, digest.hexdigest(), make)
+    sizes = (config.num_layers, config.embedding_dim, config.hidden_dim)
+    return TeacherSource(encoder, *sizes, digest.hexdigest(), make)
 
 
-def _from_scratch(corpus: TaggingCorpus) -> TeacherSource:
+def _from_scratch(
+    corpus: Corpus, teacher_class: type[EncoderWithHead], num_classes: int
+) -> TeacherSource:
     if not FLAGS.teacher_epochs:
         raise InputError("--teacher=scratch knows nothing yet: --teacher_epochs must be above 0.")
     text = itertools.chain(corpus.train, corpus.transfer())
@@ -114,10 +128,7 @@ def _from_scratch(corpus: TaggingCorpus) -> TeacherSource:
         encoder,
         config.num_layers,
         config.embedding_dim,
+        config.hidden_dim,
         f"{config.to_dict()} {encoder.fingerprint}",
-        lambda: Teacher(config, num_classes=_num_classes(corpus.labels), dropout=dropout),
+        lambda: teacher_class(config, num_classes=num_classes, dropout=dropout),
     )
-
-
-def _num_classes(labels: Labels) -> int:
-    return len(labels) + (len(PIECE_CLASSES) if FLAGS.scheme == "pieces" else 0)

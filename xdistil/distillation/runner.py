@@ -291,7 +291,8 @@ class DistillationRun:
     def _kept_pieces(self, stores: dict[str, RecordStore]) -> np.ndarray | None:
         """Teacher ids of the pieces in train and transfer text, with the special ones."""
         minimum = self.settings.student.min_piece_count
-        if not minimum:
+        # A student's own words were chosen with its vectors.
+        if not minimum or self.settings.student.own_words:
             return None
         path = self.directory.records / "kept_token_ids.json"
         kept = read_json(path)

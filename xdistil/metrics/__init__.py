@@ -3,7 +3,13 @@
 from xdistil.metrics.footprint import bytes_on_disk, count_parameters, peak_memory_bytes
 from xdistil.metrics.latency import Latencies, matmul_gflops, measure_latency, thread_settings
 from xdistil.metrics.spans import piece_span_scores, span_scores
-from xdistil.metrics.speedup import compile_call, compiled_calls, random_features, speedup_row
+from xdistil.metrics.speedup import (
+    compile_call,
+    compiled_calls,
+    random_features,
+    random_pair_features,
+    speedup_row,
+)
 
 __all__ = [
     "Latencies",
@@ -16,6 +22,7 @@ __all__ = [
     "peak_memory_bytes",
     "piece_span_scores",
     "random_features",
+    "random_pair_features",
     "span_scores",
     "speedup_row",
     "thread_settings",

@@ -38,6 +38,34 @@ def random_features(
     }
 
 
+def random_pair_features(
+    vocabulary_size: int,
+    *,
+    batch_size: int,
+    sequence_length: int,
+    boundary_token_ids: tuple[int, int],
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Features of pairs of texts of equal length, as `random_features` for single ones.
+
+    Args:
+        vocabulary_size: as there.
+        batch_size: pairs.
+        sequence_length: pieces a pair, special tokens included.
+        boundary_token_ids: ids of `[CLS]` and `[SEP]`, which stand where they do in a pair.
+        seed: of the draw.
+    """
+    features = random_features(
+        vocabulary_size, batch_size=batch_size, sequence_length=sequence_length, seed=seed
+    )
+    cls_id, sep_id = boundary_token_ids
+    middle = sequence_length // 2
+    features["token_ids"][:, 0] = cls_id
+    features["token_ids"][:, [middle, -1]] = sep_id
+    features["segment_ids"][:, middle + 1 :] = 1
+    return features
+
+
 def compile_call(
     model: "keras.Model", features: Mapping[str, np.ndarray], runtime: str = "graph"
 ) -> Callable[[], Any]:
@@ -108,6 +136,7 @@ def speedup_row(
     repeats: int = 20,
     student_repeats: int = 5,
     max_seconds: float | None = None,
+    features: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None = None,
 ) -> tuple[dict, Latencies]:
     """Measure a teacher against its student, each in the runtime that suits it best.
 
@@ -124,17 +153,19 @@ def speedup_row(
         student_repeats: calls of the student within a round, which are averaged: one call is so
             short that a hiccup of the machine falls on all of it or none.
         max_seconds: time limit of the rounds, see `measure_latency`.
+        features: what the teacher and what the student is given, of the sizes above. Default:
+            random ids of the teacher's for both.
 
     Returns:
         A row of report.json's `latency` (`batch_size`, `sequence_length`, `runtime`, `teacher_ms`,
         `student_ms`, `speedup`, beside them `teacher_runtime`, `student_runtime`; times are medians
         of one call in milliseconds), and all the `Latencies`.
     """
-    features = random_features(
-        teacher.vocabulary_size, batch_size=batch_size, sequence_length=sequence_length
-    )
-    calls = compiled_calls(teacher, features, name="teacher", runtimes=runtimes)
-    of_student = compiled_calls(student, features, name="student", runtimes=runtimes)
+    if features is None:
+        shape = {"batch_size": batch_size, "sequence_length": sequence_length}
+        features = (random_features(teacher.vocabulary_size, **shape),) * 2
+    calls = compiled_calls(teacher, features[0], name="teacher", runtimes=runtimes)
+    of_student = compiled_calls(student, features[1], name="student", runtimes=runtimes)
     latencies = measure_latency(
         calls | of_student,
         repeats=repeats,

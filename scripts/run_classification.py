@@ -1,0 +1,29 @@
+"""Distils a classifier of texts into a BiLSTM.
+
+    python scripts/run_classification.py --flagfile=configs/classification.cfg \\
+        --teacher=FOLDER --data_dir=FOLDER --output_dir=RUN
+
+The same command goes on after an interruption.
+"""
+
+import shared_flags
+import text_flags
+
+shared_flags.define_data_flags()
+shared_flags.define_teacher_flags()
+shared_flags.define_training_flags(text_flags.RECIPE_NAMES, "staged")
+shared_flags.define_text_flags()
+shared_flags.define_student_flags(("bilstm",), dropout=0.4)
+shared_flags.define_run_flags()
+
+
+def main(_: list[str]) -> None:
+    corpus = text_flags.read_corpus(pairs=False)
+    # TensorFlow is slow to import: what can be wrong with flags and files is told before.
+    from text_job import TextJob
+
+    TextJob(corpus, shared_flags.own_flag_values()).run()
+
+
+if __name__ == "__main__":
+    shared_flags.run(main)

@@ -1,0 +1,69 @@
+"""What `run_classification.py` and `run_pairs.py` ask of their flags, and the text they name."""
+
+import logging
+
+import shared_flags
+from absl import flags
+
+from xdistil.data.corpus import TextCorpus, load_text_corpus
+from xdistil.errors import InputError
+
+#: arXiv:1910.01769 (all but the last) and arXiv:1903.12136.
+RECIPE_NAMES = ("labels", "hard", "soft", "joint", "staged", "tang")
+
+FLAGS = flags.FLAGS
+logger = logging.getLogger("xdistil")
+
+# The recipes that an option is for.
+_ONLY_FOR = {
+    "alpha": ("joint", "tang"),
+    "beta": ("joint",),
+    "gamma": ("joint",),
+    "logit_target": ("soft", "joint", "staged", "tang"),
+    "fresh_head": ("staged",),
+    "unfreeze_representation": ("soft", "staged"),
+    "representation_loss": ("soft", "joint", "staged"),
+}
+
+
+def read_corpus(pairs: bool) -> TextCorpus:
+    """Checks the flags and reads the text that they name.
+
+    Args:
+        pairs: Whether each example has two texts.
+
+    Raises:
+        InputError: Flags contradict each other, or a file cannot be used.
+    """
+    _check_flags()
+    limits = shared_flags.corpus_limits(labeled_per_class=FLAGS.labeled_per_class)
+    corpus = load_text_corpus(shared_flags.corpus_files(), limits, pairs)
+    for line in corpus.warnings:
+        logger.warning("%s", line)
+    shared_flags.split_cpu()
+    return corpus
+
+
+def _check_flags() -> None:
+    shared_flags.check_shared()
+    for name, recipes in _ONLY_FOR.items():
+        if FLAGS[name].present and FLAGS.recipe not in recipes:
+            raise InputError(f"--{name} is for --recipe={' or '.join(recipes)}.")
+    augmentation = [
+        name
+        for name in ("iterations", "mask", "pos", "ngram")
+        if FLAGS[f"augment_{name}"].present and not FLAGS.augment
+    ]
+    if augmentation:
+        raise InputError(f"--augment_{augmentation[0]} wants --augment.")
+    if FLAGS.recipe == "tang" and FLAGS.alpha is not None and FLAGS.alpha > 1:
+        raise InputError(f"--alpha={FLAGS.alpha}: for --recipe=tang at most 1.")
+    if FLAGS.vectors_file and FLAGS.teacher_targets == "online":
+        raise InputError(
+            "--vectors_file: teacher and student read other words, so the teacher cannot run in "
+            "each step; leave --teacher_targets=online out."
+        )
+    if FLAGS.smoke:
+        shared_flags.limit_to_smoke()
+        if FLAGS.labeled_per_class:
+            FLAGS.labeled_per_class, FLAGS.labeled_per_language = 8, 0
