@@ -40,6 +40,8 @@ class LabeledText:
         label: the name of its class; `None` for text without a label.
         text_pair: the second text; `None` where there is one text alone.
         language: language code, `"und"` where nothing tells it.
+        mask_word: words of the text spelled like this are mask tokens; only the rows that an
+            `Augmenter` made have one.
 
     Example:
 
@@ -53,6 +55,7 @@ class LabeledText:
     label: str | None = None
     text_pair: str | None = None
     language: str = "und"
+    mask_word: str | None = None
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """`Classification` and `PairClassification`: one label for a text, or for two."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import tee
+from itertools import groupby, tee
 from typing import Any
 
 import numpy as np
@@ -48,16 +48,26 @@ class Classification(Task):
             Examples in the order of the texts.
         """
         examples, again = tee(examples)
-        for text, example in zip(again, self._encode(examples, report), strict=True):
+        for text, example in zip(again, self._in_groups(examples, report), strict=True):
             if text.label is not None:
                 example.labels = np.full(len(example), _NO_LABEL, np.int32)
                 example.labels[0] = self.labels.index(text.label)
             yield example
 
-    def _encode(
+    def _in_groups(
         self, texts: Iterable[LabeledText], report: TruncationReport | None
     ) -> Iterator[EncodedExample]:
-        return encode_texts(self.encoder, texts, report)
+        # Text as people wrote it comes first and augmented rows after it: two groups.
+        for mask_word, group in groupby(texts, key=lambda text: text.mask_word):
+            yield from self._encode(group, report, mask_word)
+
+    def _encode(
+        self,
+        texts: Iterable[LabeledText],
+        report: TruncationReport | None,
+        mask_word: str | None,
+    ) -> Iterator[EncodedExample]:
+        return encode_texts(self.encoder, texts, report, mask_word)
 
     def predict(self, run: Run, encoded: Sequence[EncodedExample]) -> list[str]:
         """The most probable label of each text."""
@@ -100,6 +110,9 @@ class PairClassification(Classification):
         return (LabeledText(first, text_pair=second) for first, second in inputs)
 
     def _encode(
-        self, texts: Iterable[LabeledText], report: TruncationReport | None
+        self,
+        texts: Iterable[LabeledText],
+        report: TruncationReport | None,
+        mask_word: str | None,
     ) -> Iterator[EncodedExample]:
-        return encode_pairs(self.encoder, texts, report)
+        return encode_pairs(self.encoder, texts, report, mask_word)
