@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from xdistil.data.text_readers import read_labeled_text as read_labeled_text
     from xdistil.data.text_readers import read_unlabeled_text as read_unlabeled_text
     from xdistil.data.vocabulary import PrunedVocabulary as PrunedVocabulary
+    from xdistil.data.word_vectors import WordVectors as WordVectors
+    from xdistil.data.word_vectors import read_word_vectors as read_word_vectors
+    from xdistil.data.word_vectors import vectors_matrix as vectors_matrix
+    from xdistil.data.word_vectors import word_counts as word_counts
+    from xdistil.data.word_vectors import word_encoder as word_encoder
 
 _MODULES = {
     "batching": ("bucket_lengths", "bucketed_batches", "in_memory_dataset"),
@@ -41,6 +46,13 @@ _MODULES = {
     "readers": ("read_folder", "read_tagged", "read_text"),
     "text_readers": ("read_labeled_text", "read_unlabeled_text"),
     "vocabulary": ("PrunedVocabulary",),
+    "word_vectors": (
+        "WordVectors",
+        "read_word_vectors",
+        "vectors_matrix",
+        "word_counts",
+        "word_encoder",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
