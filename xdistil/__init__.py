@@ -11,7 +11,10 @@ __version__ = "0.1.0"
 
 _HOME = {
     "BiLSTMStudent": "xdistil.models.bilstm",
+    "BiLSTMTextStudent": "xdistil.models.bilstm_text",
+    "SiameseBiLSTMStudent": "xdistil.models.siamese_bilstm",
     "Teacher": "xdistil.models.teacher",
+    "TextTeacher": "xdistil.models.text_teacher",
     "EncoderConfig": "xdistil.models.encoder",
     "TextEncoder": "xdistil.data.encoding",
     "Labels": "xdistil.data.labels",
@@ -25,6 +28,10 @@ _HOME = {
     "load_text_corpus": "xdistil.data.corpus",
     "CorpusFiles": "xdistil.data.corpus",
     "CorpusLimits": "xdistil.data.corpus",
+    "read_word_vectors": "xdistil.data.word_vectors",
+    "vectors_matrix": "xdistil.data.word_vectors",
+    "word_counts": "xdistil.data.word_vectors",
+    "word_encoder": "xdistil.data.word_vectors",
     "bucket_lengths": "xdistil.data.batching",
     "bucketed_batches": "xdistil.data.batching",
     "in_memory_dataset": "xdistil.data.batching",
