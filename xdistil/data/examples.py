@@ -57,6 +57,11 @@ class LabeledText:
     language: str = "und"
     mask_word: str | None = None
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the text, and of the second one after them."""
+        return (*self.text.split(), *(self.text_pair or "").split())
+
 
 @dataclass(slots=True)
 class EncodedExample:

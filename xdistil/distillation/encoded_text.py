@@ -85,7 +85,7 @@ class EncodedText:
 
     def _note(self, name: str, report: TruncationReport) -> None:
         self.truncation[name] = dataclasses.asdict(report)
-        for line in report.warnings(self._task.encoder.seq_len):
+        for line in report.warnings(self._task.encoder.seq_len, **self._task.truncation_words):
             logger.warning("%s: %s", name, line)
 
 

@@ -31,6 +31,7 @@ class Classification(Task):
     logits_positions = "texts"
     hub_tag = "text-classification"
     example = '["some text"]'
+    truncation_words = {"noun": "texts", "consequence": "are not read"}  # noqa: RUF012
 
     def unlabeled(self, inputs: Iterable[str]) -> Iterator[LabeledText]:
         return (LabeledText(text) for text in inputs)
@@ -105,6 +106,7 @@ class PairClassification(Classification):
 
     name = "pair_classification"
     example = '[("one text", "another text")]'
+    truncation_words = {"noun": "pairs", "consequence": "are not read"}  # noqa: RUF012
 
     def unlabeled(self, inputs: Iterable[tuple[str, str]]) -> Iterator[LabeledText]:
         return (LabeledText(first, text_pair=second) for first, second in inputs)

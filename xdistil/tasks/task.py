@@ -1,7 +1,7 @@
 """`Task`: all that differs between tagging, classification and pairs."""
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ class Task(abc.ABC):
     #: For the model card: the hub's tag, and what `TrainedModel.predict` may be given.
     hub_tag: str
     example: str
+    #: How a `TruncationReport` speaks of it: `noun`, and `consequence` of what was cut off.
+    truncation_words: Mapping[str, str] = {}
 
     def __init__(self, labels: Labels, encoder: TextEncoder):
         self.labels = labels
