@@ -60,6 +60,7 @@ class DistillationJob(abc.ABC):
         self.source = self.open_teacher()
         self.task = self.make_task(self.source.encoder)
         self.student_task: Task | None = None
+        self.inputs = {"teacher": self.source.fingerprint}
         self.data = DistillationData(
             labels=corpus.labels,
             train=corpus.train,
@@ -96,7 +97,8 @@ class DistillationJob(abc.ABC):
         Raises:
             InputError: The flags, the text and the teacher do not go together.
         """
-        if FLAGS.embedding_init != "random" and FLAGS.embedding_dim > self.source.embedding_dim:
+        from_teacher = self.student_task is None and FLAGS.embedding_init != "random"
+        if from_teacher and FLAGS.embedding_dim > self.source.embedding_dim:
             raise InputError(
                 f"--embedding_dim={FLAGS.embedding_dim}: --embedding_init={FLAGS.embedding_init} "
                 f"gives at most the teacher's {self.source.embedding_dim}; lower it, or "
@@ -135,7 +137,7 @@ class DistillationJob(abc.ABC):
             output,
             self.config,
             overwrite=FLAGS.overwrite,
-            inputs={"text": self.data.fingerprint, "teacher": self.source.fingerprint},
+            inputs={"text": self.data.fingerprint, **self.inputs},
             files=self.corpus.inputs,
             irrelevant=IRRELEVANT_FLAGS,
         ) as directory:

@@ -182,6 +182,9 @@ def define_text_flags() -> None:
         "Word vectors in the text format of word2vec, GloVe or fastText: the student reads words "
         "of its own, the teacher its pieces.",
     )
+    flags.DEFINE_bool(
+        "vectors_lower_case", True, "The words of --vectors_file are in lower case, as GloVe's."
+    )
     flags.DEFINE_enum(
         "logit_target", "logits", ["logits", "log_odds"], "What the logits are held against."
     )

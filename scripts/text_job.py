@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,9 +11,16 @@ from absl import flags
 from distillation_job import DistillationJob
 from teacher_source import TeacherSource, open_teacher
 
+from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.augmentation import AugmentationSettings, Augmenter
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import LabeledText
+from xdistil.data.word_vectors import (
+    read_word_vectors,
+    vectors_matrix,
+    word_counts,
+    word_encoder,
+)
 from xdistil.distillation.losses import POOLED, RepresentationDistillation
 from xdistil.distillation.recipes import RecipeSettings
 from xdistil.distillation.run_settings import DistillationData
@@ -29,6 +37,7 @@ from xdistil.models import TextTeacher
 from xdistil.tasks import Classification, PairClassification
 
 FLAGS = flags.FLAGS
+logger = logging.getLogger("xdistil")
 _ALPHA = {"tang": 0.0}
 
 
@@ -42,6 +51,26 @@ class TextJob(DistillationJob):
         super().__init__(corpus, config)
         if FLAGS.augment:
             self.data = with_augmented(self.data, augmentation_settings())
+        self.vectors: np.ndarray | None = None
+        if FLAGS.vectors_file:
+            self._read_vectors()
+
+    def _read_vectors(self) -> None:
+        """Gives the student words of its own: those of the text that the file has a vector of."""
+        lower_case = FLAGS.vectors_lower_case
+        rows = itertools.chain(self.data.train, self.data.transfer())
+        texts = (text for row in rows for text in (row.text, row.text_pair or ""))
+        vectors = read_word_vectors(FLAGS.vectors_file, word_counts(texts, lower_case))
+        if FLAGS["embedding_dim"].present and FLAGS.embedding_dim != vectors.dim:
+            raise InputError(
+                f"--embedding_dim={FLAGS.embedding_dim}: the vectors of {FLAGS.vectors_file} have "
+                f"{vectors.dim} numbers; leave the flag out."
+            )
+        encoder = word_encoder(vectors.words, lower_case, FLAGS.seq_len)
+        logger.info("the student reads %d words that have a vector", len(vectors))
+        self.student_task = self.task.with_encoder(encoder)
+        self.vectors = vectors_matrix(vectors, encoder, FLAGS.seed)
+        self.inputs["vectors"] = sha256_of_file(FLAGS.vectors_file)
 
     def open_teacher(self) -> TeacherSource:
         return open_teacher(self.corpus, TextTeacher, len(self.corpus.labels))
@@ -69,7 +98,8 @@ class TextJob(DistillationJob):
     def _shape(self) -> dict[str, Any]:
         optional = {"pooling": FLAGS.pooling, "activation": FLAGS.activation}
         return {
-            "embedding_dim": FLAGS.embedding_dim,
+            "embedding_dim": self.embedding_dim,
+            "vectors": self.vectors,
             "hidden_dim": FLAGS.hidden_dim,
             "dropout": FLAGS.dropout,
             "embedding_init": FLAGS.embedding_init,
@@ -80,7 +110,12 @@ class TextJob(DistillationJob):
         }
 
     def student_name(self) -> str:
-        return f"BiLSTM ({FLAGS.embedding_dim}, {FLAGS.hidden_dim})"
+        return f"BiLSTM ({self.embedding_dim}, {FLAGS.hidden_dim})"
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of an embedding channel."""
+        return FLAGS.embedding_dim if self.vectors is None else self.vectors.shape[1]
 
     def check(self, stages: Sequence[Stage]) -> None:
         super().check(stages)

@@ -1,0 +1,174 @@
+"""Classification and pairs as a user starts them, on a few rows of our own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xdistil.report.report import load_report
+
+ROOT = Path(__file__).parents[2]
+WORDS = {
+    "weather": ("rain", "sun", "snow", "wind", "storm", "cloud"),
+    "food": ("bread", "soup", "rice", "apple", "cheese", "salt"),
+}
+TINY = [
+    "--teacher=scratch",
+    "--teacher_layers=1",
+    "--teacher_hidden_dim=16",
+    "--teacher_heads=2",
+    "--teacher_vocabulary=200",
+    "--teacher_epochs=12",
+    "--teacher_learning_rate=5e-3",
+    "--teacher_batch_size=16",
+    "--seq_len=24",
+    "--hidden_dim=8",
+    "--epochs=2",
+    "--batch_size=16",
+    "--learning_rate=1e-2",
+    "--nomeasure_latency",
+]
+
+
+def rows(split, pairs):
+    """Made-up texts: what they are about decides the class (of a pair, whether both agree)."""
+    draw = np.random.default_rng(["train", "dev", "test", "transfer"].index(split))
+    for _ in range(64 if split in ("train", "transfer") else 24):
+        topics = draw.choice([*WORDS], 2)
+        texts = [" ".join(["today", *draw.choice(WORDS[topic], 3), "again"]) for topic in topics]
+        if pairs:
+            yield [*texts, "same" if topics[0] == topics[1] else "other"]
+        else:
+            yield [texts[0], topics[0]]
+
+
+@pytest.fixture(scope="module", params=["classification", "pairs"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, kind):
+    folder = tmp_path_factory.mktemp(kind)
+    for split in ("train", "dev", "test"):
+        lines = ("\t".join(row) for row in rows(split, kind == "pairs"))
+        (folder / f"{split}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    lines = ("\t".join(row[:-1]) for row in rows("transfer", kind == "pairs"))
+    (folder / "transfer.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    words = {word for topic in WORDS.values() for word in topic} | {"today", "again"}
+    draw = np.random.default_rng(5)
+    lines = (f"{w} {' '.join(f'{x:.3f}' for x in draw.normal(size=12))}" for w in sorted(words))
+    (folder / "vectors.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    return folder
+
+
+def command(kind, *flags):
+    return [sys.executable, str(ROOT / "scripts" / f"run_{kind}.py"), *map(str, flags)]
+
+
+def run(kind, *flags):
+    return subprocess.run(
+        command(kind, *flags), capture_output=True, text=True, check=False, timeout=400
+    )
+
+
+def error_of(done):
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr[-2000:]
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(kind, data, tmp_path_factory):
+    """A whole run, with the report's export."""
+    folder = tmp_path_factory.mktemp("runs") / kind
+    flags = [*TINY, f"--data_dir={data}", f"--transfer_file={data / 'transfer.tsv'}"]
+    flags += ["--embedding_dim=8", f"--recipe={'soft' if kind == 'classification' else 'tang'}"]
+    flags += ["--pooling=max"] if kind == "classification" else []
+    done = run(kind, *flags, f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, flags
+
+
+def test_a_run_reports_accuracy_and_one_teacher_pass(finished, kind):
+    folder, _ = finished
+    report = load_report(folder / "report.json")
+    assert report["task"] == ("pair_classification" if kind == "pairs" else "classification")
+    assert report["teacher_passes"] == 1
+    assert {"accuracy", "f1_macro", "per_language"} <= report["student"]["test"].keys()
+    # Chance is a half: teacher and student have learnt something.
+    assert report["teacher"]["test"]["accuracy"] > 0.7 or kind == "pairs"
+    assert report["compression"] > 0
+    assert (folder / "export" / "saved_model" / "saved_model.pb").is_file()
+
+
+def test_the_same_command_does_nothing_anew_and_another_is_refused(finished, kind):
+    folder, flags = finished
+    before = (folder / "student" / "model.safetensors").read_bytes()
+    assert run(kind, *flags, f"--output_dir={folder}").returncode == 0
+    assert (folder / "student" / "model.safetensors").read_bytes() == before
+    assert "hidden_dim" in error_of(run(kind, *flags, "--hidden_dim=4", f"--output_dir={folder}"))
+
+
+def test_a_run_that_was_killed_ends_in_the_same_student(finished, kind, tmp_path):
+    folder, flags = finished
+    flags = [*flags, "--checkpoint_minutes=0", f"--output_dir={tmp_path / 'run'}"]
+    process = subprocess.Popen(
+        command(kind, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "run" / "teacher" / "config.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert run(kind, *flags).returncode == 0
+    names = ("student/model.safetensors", "teacher/model.safetensors")
+    for name in names:
+        assert (tmp_path / "run" / name).read_bytes() == (folder / name).read_bytes()
+    assert load_report(tmp_path / "run" / "report.json")["teacher_passes"] == 1
+
+
+def test_a_student_of_its_own_words_runs_through_the_same_recipe(data, kind, tmp_path):
+    flags = [*TINY, f"--data_dir={data}", f"--transfer_file={data / 'transfer.tsv'}"]
+    flags += [f"--vectors_file={data / 'vectors.txt'}", "--channels=2", "--teacher_epochs=1"]
+    flags += [f"--recipe={'staged' if kind == 'classification' else 'tang'}", "--epochs=1"]
+    done = run(kind, *flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    vocabulary = json.loads((tmp_path / "run" / "student" / "tokenizer.json").read_text("utf-8"))
+    assert "storm" in vocabulary["model"]["vocab"]
+    assert "storm" not in (tmp_path / "run" / "teacher" / "tokenizer.json").read_text("utf-8")
+    assert load_report(tmp_path / "run" / "report.json")["teacher_passes"] == 1
+
+
+def test_augmented_rows_stand_in_for_transfer_text(data, kind, tmp_path):
+    flags = [*TINY, f"--data_dir={data}", "--augment", "--augment_iterations=2", "--noexport"]
+    flags += ["--recipe=hard", "--epochs=1", "--teacher_epochs=1", "--embedding_dim=8"]
+    done = run(kind, *flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = load_report(tmp_path / "run" / "report.json")
+    made = report["truncation"]["transfer"]["sentences"]
+    assert 64 <= made <= 64 * (2 if kind == "classification" else 6)
+
+
+def test_bad_input_is_one_line_with_its_place(data, kind, tmp_path):
+    good = [*TINY, f"--data_dir={data}", f"--output_dir={tmp_path / 'run'}"]
+    others = "pairs" if kind == "classification" else "classification"
+    assert "train.tsv:1" in error_of(run(others, *good))
+    assert "--transfer_file" in error_of(run(kind, *good, "--recipe=hard"))
+    assert "--alpha" in error_of(run(kind, *good, "--recipe=hard", "--alpha=0.5"))
+    assert "--augment_mask" in error_of(run(kind, *good, "--augment_mask=0.5"))
+    ragged = tmp_path / "vectors.txt"
+    ragged.write_text("rain 1 2 3\nsun 1 2\n", "utf-8")
+    assert "vectors.txt:2" in error_of(
+        run(kind, *good, f"--vectors_file={ragged}", "--recipe=labels")
+    )
+    assert not (tmp_path / "run").exists()
