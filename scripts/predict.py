@@ -1,7 +1,10 @@
-"""Tags a text file or standard input, one sentence a line, in order.
+"""Tags or classifies a text file or standard input, line by line, in order.
 
 python scripts/predict.py --model=runs/quickstart --input=text.txt --output=tagged.tsv
 echo "Ada lives in Turin" | python scripts/predict.py --model=runs/quickstart --format=jsonl
+
+What a line holds depends on the model: of a tagger a sentence, of a classifier a text, of a
+classifier of pairs two texts with a tab between. A blank line is answered by a blank line.
 """
 
 import contextlib
@@ -11,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import shared_flags
 from absl import flags
@@ -19,8 +22,8 @@ from absl import flags
 from xdistil.data.atomic_files import replacing
 from xdistil.data.lines import decode_line, numbered_lines
 from xdistil.errors import InputError
-from xdistil.export.predictor import RUNTIMES, load_predictor
-from xdistil.export.tagged_result import FORMATS, UnseenWords
+from xdistil.export.predictor import RUNTIMES, Predictor, load_predictor
+from xdistil.export.tagged_result import FORMATS
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
@@ -28,20 +31,31 @@ logger = logging.getLogger("xdistil")
 flags.DEFINE_string(
     "model", None, "Run directory, folder of a student, or SavedModel.", required=True
 )
-flags.DEFINE_string("input", "-", "Text, a sentence a line, gzip too; - is standard input.")
-flags.DEFINE_string("output", "-", "Where the tags go; - is standard output.")
+flags.DEFINE_string(
+    "input",
+    "-",
+    "A sentence or text a line, of pairs two texts with a tab between; gzip too; - is standard "
+    "input.",
+)
+flags.DEFINE_string("output", "-", "Where the answers go; - is standard output.")
 flags.DEFINE_enum(
     "format",
     "tsv",
     FORMATS,
-    "tsv: words, a tab, tags; conll: a word and its tag a line; jsonl: words, tags, entities.",
+    "tsv: words, a tab, tags; of a classifier: the text or two texts, a tab, the label. "
+    "conll: a word and its tag a line; of taggers alone. "
+    "jsonl: words, tags, entities; of a classifier: label, score, and the probability of each.",
 )
-flags.DEFINE_integer("batch_size", 128, "Sentences that the model gets at once.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 128, "Lines that the model gets at once.", lower_bound=1)
 flags.DEFINE_enum(
     "runtime", None, RUNTIMES, "Default: what --model is; of a run, its student in Keras."
 )
 
 _STANDARD = "-"
+
+
+#: A line with its place, `file:line`.
+Line = tuple[str, str]
 
 
 def main(_: list[str]) -> None:
@@ -50,21 +64,31 @@ def main(_: list[str]) -> None:
     # The first line is read before the model, which is slow to load: a wrong path is told at once.
     first = list(itertools.islice(lines, 1))
     predictor = load_predictor(FLAGS.model, FLAGS.runtime, batch_size=FLAGS.batch_size)
-    unseen = UnseenWords()
+    _check_format(predictor)
+    inputs = (predictor.parse_line(*line) for line in itertools.chain(first, lines))
+    unseen = predictor.unseen_words()
     with _opened(FLAGS.output) as output:
-        for result in unseen.count(predictor.predict(itertools.chain(first, lines))):
+        for result in unseen.count(predictor.predict(inputs)):
             output.write(result.format(FLAGS.format))
     for line in unseen.warnings():
         logger.warning("%s", line)
 
 
-def _lines(path: str) -> Iterator[str]:
+def _lines(path: str) -> Iterator[Line]:
     if path == _STANDARD:
         for number, raw in enumerate(sys.stdin.buffer, start=1):
-            yield decode_line(raw, "standard input", number)
+            yield decode_line(raw, "standard input", number), f"standard input:{number}"
     else:
-        for _, line in numbered_lines(path):
-            yield line
+        for number, line in numbered_lines(path):
+            yield line, f"{path}:{number}"
+
+
+def _check_format(predictor: Predictor[Any]) -> None:
+    if FLAGS.format not in predictor.formats:
+        raise InputError(
+            f"--format={FLAGS.format}: the model {FLAGS.model} gives no tags of words: expected "
+            f"{' or '.join(predictor.formats)}"
+        )
 
 
 def _check_output(path: str) -> None:

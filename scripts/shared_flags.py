@@ -21,7 +21,16 @@ _SCRATCH_FLAGS = tuple(
 #: the hashes of what they name are kept.
 IRRELEVANT_FLAGS = (
     *("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes", "reuse_from"),
-    *("data_dir", "train_file", "dev_file", "test_file", "transfer_file", "labels_file", "teacher"),
+    *(
+        "data_dir",
+        "train_file",
+        "dev_file",
+        "test_file",
+        "transfer_file",
+        "labels_file",
+        "teacher",
+        "vectors_file",
+    ),
 )
 
 

@@ -143,9 +143,16 @@ def test_a_student_of_its_own_words_runs_through_the_same_recipe(data, kind, tmp
     flags += [f"--recipe={'staged' if kind == 'classification' else 'tang'}", "--epochs=1"]
     done = run(kind, *flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-3000:]
-    vocabulary = json.loads((tmp_path / "run" / "student" / "tokenizer.json").read_text("utf-8"))
-    assert "storm" in vocabulary["model"]["vocab"]
-    assert "storm" not in (tmp_path / "run" / "teacher" / "tokenizer.json").read_text("utf-8")
+    pieces = {
+        role: json.loads((tmp_path / "run" / role / "tokenizer.json").read_text("utf-8"))
+        for role in ("student", "teacher")
+    }
+    continued = {
+        role: any(piece.startswith("##") for piece in tokenizer["model"]["vocab"])
+        for role, tokenizer in pieces.items()
+    }
+    assert continued == {"student": False, "teacher": True}
+    assert "storm" in pieces["student"]["model"]["vocab"]
     assert load_report(tmp_path / "run" / "report.json")["teacher_passes"] == 1
 
 
