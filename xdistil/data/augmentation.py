@@ -85,8 +85,8 @@ class Augmenter:
     Args:
         settings: the probabilities, and how many rows are made.
         pos_tagger: tags every language; default: `pos_tagger_for` the language of each row.
-        mask_word: stands for a masked word. An encoder makes its mask token of it where it is told
-            to, `encode_texts(encoder, rows, mask_word=MASK_WORD)`, and reads it as text elsewhere.
+        mask_word: stands for a masked word, and is named by `LabeledText.mask_word` of each new row
+            (and of no other): `Classification.encode` makes mask tokens of it there.
             Such a word in the text itself is left out of the new rows: no text can mask a word.
 
     Raises:
@@ -171,14 +171,18 @@ class Augmenter:
         draw = random.Random("\t".join((str(self.settings.seed), row.language, *texts)))
         if row.text_pair is None:
             for _ in range(self.settings.iterations or _SINGLE_ITERATIONS):
-                yield LabeledText(self._vary(words[0], draw), language=row.language)
+                yield self._row(row, self._vary(words[0], draw))
             return
         for changed in ((True, False), (False, True), (True, True)):
             for _ in range(self.settings.iterations or _PAIR_ITERATIONS):
                 first, second = (
                     self._vary(words[i], draw) if changed[i] else _joined(words[i]) for i in (0, 1)
                 )
-                yield LabeledText(first, text_pair=second, language=row.language)
+                yield self._row(row, first, second)
+
+    def _row(self, original: LabeledText, text: str, text_pair: str | None = None) -> LabeledText:
+        language, mask_word = original.language, self.mask_word
+        return LabeledText(text, text_pair=text_pair, language=language, mask_word=mask_word)
 
     def _vary(self, words: Sequence[_Word], draw: random.Random) -> str:
         settings = self.settings
