@@ -20,8 +20,14 @@ REQUIRED = [
     "tqdm>=4.66",
 ]
 
+# Part-of-speech taggers with what they need inside the package. HanTa is LGPL, hence by itself.
+ENGLISH_TAGGER = ["textblob>=0.18"]
+GERMAN_TAGGER = ["HanTa>=1.2.1"]
+
 EXTRAS = {
-    "test": ["pytest>=8", "ruff>=0.17,<0.18"],
+    "test": ["pytest>=8", "ruff>=0.17,<0.18", *ENGLISH_TAGGER, *GERMAN_TAGGER],
+    "augmentation": ENGLISH_TAGGER,
+    "augmentation-de": GERMAN_TAGGER,
     "hub": ["datasets>=3.0", "huggingface-hub>=0.26"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
     "litert": ["ai-edge-litert>=1.4"],

@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from xdistil.data.augmentation import AugmentationSettings as AugmentationSettings
+    from xdistil.data.augmentation import Augmenter as Augmenter
     from xdistil.data.batching import bucket_lengths as bucket_lengths
     from xdistil.data.batching import bucketed_batches as bucketed_batches
     from xdistil.data.batching import in_memory_dataset as in_memory_dataset
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from xdistil.data.labels import Labels as Labels
     from xdistil.data.pair_encoding import encode_pairs as encode_pairs
     from xdistil.data.pair_encoding import encode_texts as encode_texts
+    from xdistil.data.pos_tagging import PosTagger as PosTagger
+    from xdistil.data.pos_tagging import pos_tagger_for as pos_tagger_for
     from xdistil.data.read_report import ReadReport as ReadReport
     from xdistil.data.read_report import TextReport as TextReport
     from xdistil.data.readers import read_folder as read_folder
@@ -36,12 +40,14 @@ if TYPE_CHECKING:
     from xdistil.data.word_vectors import word_encoder as word_encoder
 
 _MODULES = {
+    "augmentation": ("AugmentationSettings", "Augmenter"),
     "batching": ("bucket_lengths", "bucketed_batches", "in_memory_dataset"),
     "encoding": ("TextEncoder", "train_wordpiece"),
     "examples": ("EncodedExample", "LabeledText", "TaggedSentence"),
     "hub_datasets": ("open_hub_dataset",),
     "labels": ("Labels",),
     "pair_encoding": ("encode_pairs", "encode_texts"),
+    "pos_tagging": ("PosTagger", "pos_tagger_for"),
     "read_report": ("ReadReport", "TextReport"),
     "readers": ("read_folder", "read_tagged", "read_text"),
     "text_readers": ("read_labeled_text", "read_unlabeled_text"),
