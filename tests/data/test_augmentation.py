@@ -126,7 +126,8 @@ def test_new_rows_have_no_label_and_the_language_of_their_text():
     texts = [LabeledText("n0 n1 n2", "spam", language="sw")]
     rows = list(augmenter(texts, mask=0.5).augment(texts))
     assert rows
-    assert {(row.label, row.text_pair, row.language) for row in rows} == {(None, None, "sw")}
+    found = {(row.label, row.text_pair, row.language, row.mask_word) for row in rows}
+    assert found == {(None, None, "sw", MASK_WORD)}
 
 
 @pytest.mark.parametrize(("pair", "expected"), [(False, 20), (True, 30)])
@@ -143,7 +144,7 @@ def test_of_a_pair_the_first_the_second_and_both_are_changed_in_turn():
     rows = list(augmenter(texts, mask=0.5, iterations=4).augment(texts))
     changed = [(row.text != first, row.text_pair != second) for row in rows]
     assert changed == [(True, False)] * 4 + [(False, True)] * 4 + [(True, True)] * 4
-    assert all(row.label is None for row in rows)
+    assert {(row.label, row.mask_word) for row in rows} == {(None, MASK_WORD)}
 
 
 def test_no_row_is_an_original_or_comes_twice():

@@ -14,7 +14,7 @@ from xdistil.data.examples import LabeledText
 from xdistil.data.pos_tagging import PosTagger, pos_tagger_for
 from xdistil.errors import InputError
 
-# Stands for a masked word; give it to the encoder of the new rows, and only of these.
+# Stands for a masked word in new rows; elsewhere it is text.
 MASK_WORD = "[MASK]"
 
 _LONGEST_NGRAM = 5
@@ -85,9 +85,9 @@ class Augmenter:
     Args:
         settings: the probabilities, and how many rows are made.
         pos_tagger: tags every language; default: `pos_tagger_for` the language of each row.
-        mask_word: stands for a masked word, and is named by `LabeledText.mask_word` of each new row
-            (and of no other): `Classification.encode` makes mask tokens of it there.
-            Such a word in the text itself is left out of the new rows: no text can mask a word.
+        mask_word: stands for a masked word. Each new row names it in `LabeledText.mask_word`, so
+            that it becomes the model's mask token there, and in no other row. Such a word in the
+            text itself is left out of the new rows: no text can mask a word.
 
     Raises:
         InputError: when a text is tagged whose language has a tagger that is not installed.
