@@ -10,7 +10,7 @@ import pytest
 from xdistil.data.encoding import TextEncoder, train_wordpiece
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
-from xdistil.export.saved_model import export_tagger
+from xdistil.export.tagger_saved_model import export_tagger
 from xdistil.models import BiLSTMStudent
 from xdistil.tasks import Tagging, TrainedModel
 

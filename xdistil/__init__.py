@@ -64,7 +64,9 @@ _HOME = {
     "RunSettings": "xdistil.distillation.run_settings",
     "StudentSettings": "xdistil.distillation.student_settings",
     "TeacherSettings": "xdistil.distillation.run_settings",
-    "export_tagger": "xdistil.export.saved_model",
+    "export_saved_model": "xdistil.export.saved_model",
+    "export_classifier": "xdistil.export.classifier_saved_model",
+    "export_tagger": "xdistil.export.tagger_saved_model",
     "load_predictor": "xdistil.export.predictor",
 }
 

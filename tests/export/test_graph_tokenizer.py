@@ -6,10 +6,13 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from tokenizers import Tokenizer, models
+from tagger_fixtures import SENTENCES
+from tokenizers import Tokenizer, models, processors
 
 from xdistil.data.encoding import TextEncoder
-from xdistil.data.examples import TaggedSentence
+from xdistil.data.examples import LabeledText, TaggedSentence
+from xdistil.data.pair_encoding import encode_pairs
+from xdistil.data.tokenizer_files import build_wordpiece
 from xdistil.errors import InputError
 from xdistil.export.graph_tokenizer import GraphTokenizer
 
@@ -21,6 +24,33 @@ def compiled(tokenizer):
         return split, *tokenizer.encode(split.normalized)
 
     return tokenize
+
+
+def compiled_for_pairs(tokenizer):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)] * 2)
+    def tokenize(first, second):
+        words = (tokenizer.split(text).normalized for text in (first, second))
+        return tokenizer.encode_pairs(*words)
+
+    return tokenize
+
+
+def assert_pairs_agree(encoder: TextEncoder, pairs: list[tuple[str, str]]) -> None:
+    tokenize = compiled_for_pairs(GraphTokenizer(encoder))
+    features, positions = tokenize(*map(tf.constant, zip(*pairs, strict=True)))
+    features = {name: values.numpy() for name, values in features.items()}
+    texts = (LabeledText(first, text_pair=second) for first, second in pairs)
+    for row, example in enumerate(encode_pairs(encoder, texts)):
+        real = len(example)
+        assert features["padding_mask"][row].sum() == real, pairs[row]
+        for name in ("token_ids", "segment_ids", "word_starts"):
+            given = getattr(example, name)
+            expected = [0] * real if given is None else given.tolist()
+            assert features[name][row, :real].tolist() == expected, (name, pairs[row])
+        for name in ("segment_ids", "word_starts"):
+            assert not features[name][row, real:].any()
+        assert features["padding_mask"][row, :real].all()
+        assert positions[row].numpy().tolist() == example.word_positions.tolist(), pairs[row]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +72,9 @@ def assert_agrees(encoder: TextEncoder, tokenize, texts: list[str], batch: int =
             real = int(features["padding_mask"][row].sum())
             assert [word.decode() for word in words] == text.split(), repr(text)
             assert [text[a:b] for a, b in zip(starts, ends, strict=True)] == text.split()
+            given = example.segment_ids
+            segments = [0] * real if given is None else given.tolist()
+            assert features["segment_ids"][row, :real].tolist() == segments
             assert features["token_ids"][row, :real].tolist() == example.token_ids.tolist(), (
                 repr(text),
                 [encoder.vocabulary[i] for i in features["token_ids"][row, :real]],
@@ -70,6 +103,43 @@ def test_pieces_alignment_and_offsets_are_those_of_the_encoder(
 def test_long_sentences_are_cut_where_the_encoder_cuts_them(encoders, sentences, seq_len):
     encoder = TextEncoder(encoders["uncased"].tokenizer, seq_len)
     assert_agrees(encoder, compiled(GraphTokenizer(encoder)), sentences)
+
+
+@pytest.mark.parametrize("case", ["cased", "uncased"])
+def test_pairs_are_joined_as_the_encoder_joins_them(encoders, pairs, case):
+    assert_pairs_agree(encoders[case], pairs)
+
+
+@pytest.mark.parametrize("seq_len", [5, 6, 9, 16])
+def test_long_pairs_are_cut_where_the_encoder_cuts_them(encoders, pairs, seq_len):
+    assert_pairs_agree(TextEncoder(encoders["uncased"].tokenizer, seq_len), pairs)
+
+
+@pytest.mark.parametrize("processor", ["none", "roberta", "segments"])
+def test_other_special_tokens_are_put_where_the_encoder_puts_them(
+    encoders, sentences, pairs, processor
+):
+    tokenizer = Tokenizer.from_str(encoders["cased"].tokenizer.to_str())
+    ids = [(name, tokenizer.token_to_id(name)) for name in ("[SEP]", "[CLS]")]
+    tokenizer.post_processor = {
+        "none": processors.Sequence([]),
+        "roberta": processors.RobertaProcessing(*ids),
+        "segments": processors.TemplateProcessing(
+            single="[CLS]:2 [CLS] $A:1", pair="$A:3 [SEP]:1 [SEP] $B [CLS]:4", special_tokens=ids
+        ),
+    }[processor]
+    encoder = TextEncoder(tokenizer, 20)
+    assert_agrees(encoder, compiled(GraphTokenizer(encoder)), sentences)
+    assert_pairs_agree(encoder, pairs)
+
+
+def test_a_vocabulary_of_whole_words_gives_a_word_or_the_unknown_token(sentences, pairs):
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = sorted({word for sentence in SENTENCES for word in sentence.lower().split()})
+    tokenizer = build_wordpiece(special + words, {"do_lower_case": True})
+    encoder = TextEncoder(tokenizer, 32)
+    assert_agrees(encoder, compiled(GraphTokenizer(encoder)), sentences)
+    assert_pairs_agree(encoder, pairs)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import pytest
 
 from xdistil.distillation.run_directory import RunDirectory
 from xdistil.errors import InputError
-from xdistil.export.keras_predictor import KerasPredictor
-from xdistil.export.predictor import Predictor, load_predictor
-from xdistil.export.tagged_result import TaggedResult, UnseenWords
+from xdistil.export.keras_tagger import KerasTagger
+from xdistil.export.predictor import load_predictor
+from xdistil.export.tagged_result import TaggedResult
+from xdistil.export.tagger import Tagger
+from xdistil.export.unseen_words import UnseenWords
 
 
-class WordCounter(Predictor):
+class WordCounter(Tagger):
     """Tags each word with the number of words, and remembers its batches."""
 
     def __init__(self, batch_size):
@@ -55,7 +57,7 @@ def test_sentences_are_read_a_chunk_at_a_time():
 @pytest.mark.parametrize("runtime", ["keras", "saved_model"])
 def test_batch_size_changes_no_tag(trained, saved_model, sentences, runtime):
     if runtime == "keras":
-        predictor = KerasPredictor(trained)
+        predictor = KerasTagger(trained)
     else:
         predictor = load_predictor(saved_model)
     found = []
@@ -74,7 +76,7 @@ def test_a_run_directory_offers_both_runtimes(trained, saved_model, tmp_path):
         type(load_predictor(*arguments)).__name__
         for arguments in ((tmp_path,), (tmp_path, "saved_model"), (tmp_path / "student",))
     ]
-    assert kinds == ["KerasPredictor", "SavedModelPredictor", "KerasPredictor"]
+    assert kinds == ["KerasTagger", "SavedModelTagger", "KerasTagger"]
 
 
 def test_a_saved_model_for_each_language_is_named(saved_model, tmp_path):
@@ -113,14 +115,14 @@ def test_a_saved_model_of_another_kind_is_refused(tmp_path):
     import tensorflow as tf
 
     tf.saved_model.save(tf.Module(), str(tmp_path / "other"))
-    with pytest.raises(InputError, match="no tagger of ours"):
+    with pytest.raises(InputError, match="no model of ours"):
         load_predictor(tmp_path / "other")
 
 
 @pytest.mark.parametrize("runtime", ["keras", "saved_model"])
 def test_words_beyond_the_longest_input_are_counted(trained, saved_model, runtime):
-    predictor = KerasPredictor(trained) if runtime == "keras" else load_predictor(saved_model)
-    unseen = UnseenWords()
+    predictor = KerasTagger(trained) if runtime == "keras" else load_predictor(saved_model)
+    unseen = predictor.unseen_words()
     lines = ["Paris", "London " * 80, ""]
     results = list(unseen.count(predictor.predict(lines)))
     limit = trained.task.encoder.seq_len - 2

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from xdistil.data.encoding import TextEncoder
 from xdistil.errors import InputError, StorageError
-from xdistil.export.keras_predictor import KerasPredictor
-from xdistil.export.saved_model import TaggerModule, export_tagger
-from xdistil.export.saved_model_predictor import SavedModelPredictor
+from xdistil.export.keras_tagger import KerasTagger
+from xdistil.export.predictor import load_predictor
+from xdistil.export.tagger_saved_model import TaggerModule, export_tagger
 
 KEYS = {
     "n_words": tf.int32,
@@ -69,7 +69,7 @@ def signatures(saved_model):
 
 
 def test_it_says_what_keras_says_of_text_and_of_words(trained, saved_model, sentences):
-    in_graph, in_keras = SavedModelPredictor(saved_model, 16), KerasPredictor(trained, 16)
+    in_graph, in_keras = load_predictor(saved_model, batch_size=16), KerasTagger(trained, 16)
     expected = list(in_keras.predict(sentences))
     assert len({tag for result in expected for tag in result.tags}) >= 5
     assert_same(list(in_graph.predict(sentences)), expected)
@@ -79,9 +79,9 @@ def test_it_says_what_keras_says_of_text_and_of_words(trained, saved_model, sent
 
 def test_words_that_hold_spaces_or_are_empty_stay_words(trained, saved_model):
     words = [["New York", "a\u00a0b", "", "x"], ["", "", "y", ""]]
-    found = list(SavedModelPredictor(saved_model).predict(words))
+    found = list(load_predictor(saved_model).predict(words))
     assert [len(result.tags) for result in found] == [4, 4]
-    assert_same(found, list(KerasPredictor(trained).predict(words)))
+    assert_same(found, list(KerasTagger(trained).predict(words)))
 
 
 def test_a_fresh_process_needs_tensorflow_alone(trained, saved_model, sentences, tmp_path):
@@ -96,7 +96,7 @@ def test_a_fresh_process_needs_tensorflow_alone(trained, saved_model, sentences,
     )
     assert done.returncode == 0, done.stderr
     for row, expected in zip(
-        json.loads(done.stdout), KerasPredictor(trained).predict(sentences), strict=True
+        json.loads(done.stdout), KerasTagger(trained).predict(sentences), strict=True
     ):
         assert row["tags"] == list(expected.tags)
         offsets = [[e.start for e in expected.entities], [e.end for e in expected.entities]]
@@ -127,7 +127,7 @@ def test_no_strings_and_no_words_give_empty_outputs(signatures, rows):
 
 def test_words_beyond_seq_len_are_outside_with_score_0(trained, saved_model):
     text = " ".join(["London"] * 200)
-    (found,) = SavedModelPredictor(saved_model).predict([text])
+    (found,) = load_predictor(saved_model).predict([text])
     assert len(found.tags) == 200
     assert found.scores[0] > 0
     assert set(found.tags[64:]) == {"O"}
@@ -138,7 +138,7 @@ def test_classes_that_are_no_tags_are_outside(make_trained, encoders, sentences)
     trained = make_trained(encoders["cased"], "pieces")
     text = tf.constant(sentences)
     found = tf.function(TaggerModule(trained).tag_text, autograph=False)(text)
-    for row, expected in enumerate(KerasPredictor(trained).predict(sentences)):
+    for row, expected in enumerate(KerasTagger(trained).predict(sentences)):
         tags = found["tags"][row, : found["n_words"][row]].numpy().tolist()
         assert tuple(tag.decode() for tag in tags) == expected.tags
         assert set(expected.tags) <= set(trained.task.labels)

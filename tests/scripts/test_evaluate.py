@@ -1,4 +1,4 @@
-"""scripts/evaluate.py gives the scores of `span_scores`, from either runtime."""
+"""scripts/evaluate.py gives the scores of the metrics room, from either runtime."""
 
 import json
 import os
@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from classifier_fixtures import LABELS, PAIR_LABELS
 
 from xdistil.data.readers import read_folder
+from xdistil.data.text_readers import read_labeled_text
 from xdistil.export.predictor import load_predictor
+from xdistil.metrics.classification import classification_scores
 from xdistil.metrics.spans import span_scores
 
 DATA = {
@@ -103,3 +106,96 @@ def test_bad_input_is_one_line_and_status_2(evaluate, saved_model, flags, messag
     assert done.returncode == 2, done.stderr
     (line,) = [row for row in done.stderr.splitlines() if row.startswith("error: ")]
     assert message in line
+
+
+TEXTS = {
+    "de": "Jürgen fährt über Weißenfels\tgröße\nDie Straße nach Köln\tplace\nlang\tplace\n",
+    "en": "Ada wrote to London\tnothing\nwho lived\tweather\n",
+}
+
+
+@pytest.fixture
+def text_dir(tmp_path):
+    for language, rows in TEXTS.items():
+        folder = tmp_path / "texts" / language
+        folder.mkdir(parents=True)
+        (folder / "test.tsv").write_text(rows, encoding="utf-8")
+    return tmp_path / "texts"
+
+
+def expected_scores(model, files, labels, pairs=False):
+    texts = list(read_labeled_text(files, pairs=pairs))
+    inputs = [(text.text, text.text_pair) if pairs else text.text for text in texts]
+    predicted = [result.label for result in load_predictor(model).predict(inputs)]
+    return classification_scores(
+        [text.label for text in texts],
+        predicted,
+        [text.language for text in texts],
+        labels=labels,
+    )
+
+
+def test_a_classifier_is_scored_by_language(evaluate, classifier_folder, text_dir, tmp_path):
+    path = tmp_path / "scores.json"
+    done = evaluate(f"--model={classifier_folder}", f"--data_dir={text_dir}", f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    expected = expected_scores(classifier_folder, f"{text_dir}/*/test.tsv", LABELS)
+    assert json.loads(path.read_text()) == expected
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["language", "de", "en", "all"]
+    assert rows[1][1:] == [
+        f"{100 * expected['per_language']['de']['accuracy']:.2f}",
+        f"{100 * expected['per_language']['de']['f1_macro']:.2f}",
+        "3",
+    ]
+    assert rows[-1][1] == f"{100 * expected['accuracy']:.2f}"
+
+
+def test_pairs_of_a_run_are_scored_too(evaluate, pair_classifier, tmp_path):
+    pair_classifier.save(tmp_path / "run" / "student")
+    file, path = tmp_path / "pairs.csv", tmp_path / "scores.json"
+    file.write_text(
+        'premise,hypothesis,label\n"Ada lives, in Turin",Ada lives,follows\nKöln,lang,neither\n',
+        encoding="utf-8",
+    )
+    done = evaluate(f"--model={tmp_path / 'run'}", f"--test_file={file}", f"--json={path}")
+    assert done.returncode == 0, done.stderr
+    expected = expected_scores(tmp_path / "run", file, PAIR_LABELS, pairs=True)
+    assert json.loads(path.read_text()) == expected
+
+
+def test_numbers_for_labels_count_the_labels_file_else_the_labels_of_the_model(
+    evaluate, classifier_folder, text_dir, tmp_path
+):
+    rows = (text_dir / "de" / "test.tsv").read_text("utf-8")
+    printed = [evaluate(f"--model={classifier_folder}", f"--data_dir={text_dir}", "--languages=de")]
+    for order, names in (("model", LABELS), ("file", sorted(LABELS))):
+        folder = tmp_path / order
+        folder.mkdir()
+        numbered = rows
+        for index, name in enumerate(names):
+            numbered = numbered.replace(f"\t{name}\n", f"\t{index}\n")
+        (folder / "test.tsv").write_text(numbered, "utf-8")
+        if order == "file":
+            (folder / "labels.tsv").write_text("\n".join(names), "utf-8")
+        printed.append(evaluate(f"--model={classifier_folder}", f"--data_dir={folder}"))
+    numbers = [done.stdout.splitlines()[1].split()[1:] for done in printed]
+    assert numbers[0] == numbers[1] == numbers[2] and numbers[0][2] == "3"
+
+
+def test_labels_that_the_model_does_not_know_are_told(evaluate, classifier_folder, tmp_path):
+    test, labels = tmp_path / "test.tsv", tmp_path / "others.txt"
+    test.write_text("lang\tplace\nkurz\tsport\n", "utf-8")
+    labels.write_text("place\nsport\n")
+    of_file = [f"--model={classifier_folder}", f"--test_file={test}"]
+    for flags, message in (
+        (of_file, f"{test}:2: the label 'sport' is not one of weather, größe"),
+        (
+            [*of_file, f"--labels_file={labels}"],
+            f"{labels}: the label 'sport' is none of the model",
+        ),
+    ):
+        done = evaluate(*flags)
+        assert done.returncode == 2, done.stderr
+        (line,) = [row for row in done.stderr.splitlines() if row.startswith("error: ")]
+        assert message in line

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_text as tf_text
 
 from xdistil.data.encoding import TextEncoder
+from xdistil.data.piece_arrays import Frame, frame_of
 from xdistil.errors import InputError
 from xdistil.export.character_classes import (
     dropped_as_accents,
@@ -49,6 +51,25 @@ class SplitText(NamedTuple):
     ends: tf.RaggedTensor
 
 
+class _TextPieces(NamedTuple):
+    """The pieces of texts.
+
+    Args:
+        ids: ragged int32 `(batch, pieces)`.
+        starts: ragged int32 `(batch, pieces)`, 1 where a word begins.
+        firsts: ragged int32 `(batch, words)`, the index of each word's first piece within its
+            text; -1 for a word that has none.
+    """
+
+    ids: tf.RaggedTensor
+    starts: tf.RaggedTensor
+    firsts: tf.RaggedTensor
+
+    @property
+    def lengths(self) -> tf.Tensor:
+        return tf.cast(self.ids.row_lengths(), tf.int32)
+
+
 class GraphTokenizer(tf.Module):
     """The word pieces of a `TextEncoder`, computed by TensorFlow ops inside a graph.
 
@@ -83,8 +104,9 @@ class GraphTokenizer(tf.Module):
         model = settings["model"]
         self.seq_len = encoder.seq_len
         self.pad_id = encoder.pad_id
-        self.cls_id = encoder.cls_id
-        self.sep_id = encoder.sep_id
+        self._frame, self._pair_frame = (
+            frame_of(encoder.tokenizer, texts, encoder.cls_id, encoder.sep_id) for texts in (1, 2)
+        )
         self._lower_case = encoder.lower_case
         self._strip_accents = encoder.strip_accents
         self._clean_text = settings["normalizer"].get("clean_text", True)
@@ -168,6 +190,30 @@ class GraphTokenizer(tf.Module):
             int32 `(batch, words)` index of each word's first piece; -1 for a word that has none:
             truncated, or made of invisible characters.
         """
+        text = self._pieces(normalized)
+        kept = tf.minimum(text.lengths, self.seq_len - self._frame.size)
+        return self._lay_out([text], [kept], self._frame)
+
+    def encode_pairs(
+        self, first: tf.RaggedTensor, second: tf.RaggedTensor
+    ) -> tuple[dict[str, tf.Tensor], tf.RaggedTensor]:
+        """From the normalised words of two texts to the features of a model, laid out and cut as
+        `encode_pairs` of `xdistil.data.pair_encoding` does.
+
+        Args:
+            first: ragged string `(batch, words)`.
+            second: the same of the second text of each pair.
+
+        Returns:
+            As `encode` does: the features, with the segments of both texts; and the index of each
+            word's first piece, the words of the first text before those of the second.
+        """
+        texts = [self._pieces(first), self._pieces(second)]
+        room = self.seq_len - self._pair_frame.size
+        kept = _longest_first(texts[0].lengths, texts[1].lengths, room)
+        return self._lay_out(texts, kept, self._pair_frame)
+
+    def _pieces(self, normalized: tf.RaggedTensor) -> _TextPieces:
         parts = tf.strings.split(
             tf.strings.regex_replace(normalized.flat_values, self._alone, r" \1 ")
         )
@@ -178,22 +224,40 @@ class GraphTokenizer(tf.Module):
         before = tf.cumsum(per_word, exclusive=True)
         padded = tf.concat([before, tf.reduce_sum(per_word, keepdims=True)], 0)
         row_begins = tf.gather(padded, normalized.row_starts())
-        first = before - tf.gather(row_begins, normalized.value_rowids())
-        has_piece = (per_word > 0) & (first < self.seq_len - 2)
-        positions = normalized.with_flat_values(tf.where(has_piece, first + 1, -1))
+        firsts = before - tf.gather(row_begins, normalized.value_rowids())
+        firsts = normalized.with_flat_values(tf.where(per_word > 0, firsts, -1))
+        ids = normalized.with_flat_values(pieces).merge_dims(1, 2)
+        starts = tf.cast(tf.ragged.range(per_word).flat_values == 0, tf.int32)
+        return _TextPieces(ids, ids.with_flat_values(starts), firsts)
 
-        sentences = normalized.with_flat_values(pieces).merge_dims(1, 2)[:, : self.seq_len - 2]
-        row = tf.zeros_like(sentences.row_lengths(), tf.int32)[:, None]
-        sentences = tf.concat([row + self.cls_id, sentences, row + self.sep_id], axis=1)
-        token_ids = sentences.to_tensor(self.pad_id)
-        mask = tf.sequence_mask(sentences.row_lengths(), tf.shape(token_ids)[1], tf.int32)
+    def _lay_out(
+        self, texts: Sequence[_TextPieces], kept: Sequence[tf.Tensor], frame: Frame
+    ) -> tuple[dict[str, tf.Tensor], tf.RaggedTensor]:
+        """Texts, each cut to `kept` pieces, between their special tokens."""
+        ids, segments, starts, positions = [], [], [], []
+        begin = tf.zeros_like(kept[0])
+        column = begin[:, None]
+        for place, special in enumerate(frame.specials):
+            ids.append(column + tf.constant([special], tf.int32))
+            segments.append(column + tf.constant([frame.special_segments[place]], tf.int32))
+            starts.append(column + tf.zeros([1, len(special)], tf.int32))
+            begin += len(special)
+            if place < len(texts):
+                text, length = texts[place], kept[place]
+                ids.append(_cut(text.ids, length))
+                segments.append(tf.zeros_like(ids[-1]) + frame.text_segments[place])
+                starts.append(_cut(text.starts, length))
+                positions.append(_positions(text.firsts, begin, length))
+                begin += length
+        token_ids = tf.concat(ids, axis=1).to_tensor(self.pad_id)
+        zeros = tf.zeros_like(token_ids)
         features = {
             "token_ids": token_ids,
-            "segment_ids": tf.zeros_like(token_ids),
-            "padding_mask": mask,
-            "word_starts": _mark(positions, tf.shape(token_ids)),
+            "segment_ids": tf.concat(segments, axis=1).to_tensor() if frame.has_segments else zeros,
+            "padding_mask": tf.sequence_mask(begin, tf.shape(token_ids)[1], tf.int32),
+            "word_starts": tf.concat(starts, axis=1).to_tensor(),
         }
-        return features, positions
+        return features, tf.concat(positions, axis=1)
 
 
 def valid_utf8(text: tf.Tensor) -> tf.Tensor:
@@ -201,11 +265,29 @@ def valid_utf8(text: tf.Tensor) -> tf.Tensor:
     return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
 
 
-def _mark(positions: tf.RaggedTensor, shape: tf.Tensor) -> tf.Tensor:
-    columns = positions.flat_values
-    rows = tf.cast(positions.value_rowids(), tf.int32)
-    indices = tf.boolean_mask(tf.stack([rows, columns], axis=1), columns >= 0)
-    return tf.scatter_nd(indices, tf.ones(tf.shape(indices)[:1], tf.int32), shape)
+def _longest_first(first: tf.Tensor, second: tf.Tensor, room: int) -> list[tf.Tensor]:
+    """How many pieces of each text are kept, by the rule of `encode_pairs` in the data room."""
+    shorter = tf.minimum(tf.minimum(first, second), room // 2)
+    longer = tf.minimum(tf.maximum(first, second), room - shorter)
+    swapped = first > second
+    return [tf.where(swapped, longer, shorter), tf.where(swapped, shorter, longer)]
+
+
+def _cut(pieces: tf.RaggedTensor, kept: tf.Tensor) -> tf.RaggedTensor:
+    """The first `kept` of each row."""
+    places = tf.ragged.range(pieces.row_lengths()).flat_values
+    kept = tf.cast(kept, places.dtype)
+    is_kept = places < tf.gather(kept, pieces.value_rowids())
+    return tf.RaggedTensor.from_row_lengths(
+        tf.boolean_mask(pieces.flat_values, is_kept), kept, validate=False
+    )
+
+
+def _positions(firsts: tf.RaggedTensor, begin: tf.Tensor, kept: tf.Tensor) -> tf.RaggedTensor:
+    """Where the words of a text begin that begins at `begin` and keeps `kept` pieces."""
+    found, rows = firsts.flat_values, firsts.value_rowids()
+    is_kept = (found >= 0) & (found < tf.gather(kept, rows))
+    return firsts.with_flat_values(tf.where(is_kept, found + tf.gather(begin, rows), -1))
 
 
 def _read_settings(encoder: TextEncoder) -> dict:

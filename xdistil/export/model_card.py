@@ -1,32 +1,35 @@
-"""The README.md that goes with an exported tagger."""
+"""The README.md that goes with an exported model."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from xdistil.metrics.footprint import count_parameters
 from xdistil.tasks.trained_model import TrainedModel
 
-_CARD = """\
----
-library_name: tensorflow
-tags:
-- token-classification
-- named-entity-recognition
-- distillation
----
 
-# Tagger made by xdistil
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a model card tells of one kind of model.
 
-| what | value |
-|---|---|
-| Model | {model} |
-| Parameters | {parameters:,} |
-| Labels | {labels} |
-| Longest input | {seq_len} word pieces; words beyond get the tag O with score 0 |
-| Text | {case} |
+    Args:
+        title: what the model is, as a heading.
+        tags: of the hub.
+        beyond: what becomes of words beyond the longest input.
+        text: an example, and what goes in and comes out, in Markdown.
+    """
 
-The folder is a TensorFlow SavedModel that takes raw strings. It needs `tensorflow` and
-`tensorflow-text` (imported, to register its ops), nothing else.
+    title: str
+    tags: tuple[str, ...]
+    beyond: str
+    text: str
 
+
+TAGGER_USE = Use(
+    "Tagger",
+    ("token-classification", "named-entity-recognition"),
+    "words beyond get the tag O with score 0",
+    """\
 ```python
 import tensorflow as tf
 import tensorflow_text  # noqa: F401
@@ -41,20 +44,89 @@ Text is split at white space, as by Python's `str.split()`. `entity_start` and `
 Unicode code points of the text (Python's `text[start:end]`); rows are padded with -1, with `""`, or
 with 0 for scores, and `n_words` and `n_entities` say how many are real. A tag's score is its
 probability; an entity's is the mean over its words. The signature `words` takes sentences that are
-split already: string `(batch, words)`, padded with `""`.
+split already: string `(batch, words)`, padded with `""`.""",
+)
 
-Beside the SavedModel: `labels.tsv`, the tags in the order of the classes, and `tokenizer.json`, the
-same tokenizer in the format of the library `tokenizers`.
+_CLASSIFIER_TEXT = """\
+```python
+import tensorflow as tf
+import tensorflow_text  # noqa: F401
+
+signatures = tf.saved_model.load("this folder").signatures
+found = signatures["serving_default"]({inputs})
+print(found["label"], found["score"], found["probabilities"])
+print(signatures["labels"]()["labels"])
+```
+
+{takes}, string `(batch,)`, and gives for each row `label`, string `(batch,)`; `score`, its
+probability, float32 `(batch,)`; `probabilities`, float32 `(batch, classes)`, in the order of
+labels.tsv; and `unseen_words`, int32 `(batch,)`, words beyond the longest input or of invisible
+characters. The signature `labels` takes nothing and gives the names of the classes. White space of
+any kind separates words."""
+
+CLASSIFIER_USE = Use(
+    "Text classifier",
+    ("text-classification",),
+    "what lies beyond is not read",
+    _CLASSIFIER_TEXT.format(
+        inputs='text=tf.constant(["Will it rain?", "Good night"])', takes="It takes `text`"
+    ),
+)
+
+PAIR_CLASSIFIER_USE = Use(
+    "Classifier of pairs of texts",
+    ("text-classification",),
+    "of a longer pair the end of the longer text is not read",
+    _CLASSIFIER_TEXT.format(
+        inputs='text=tf.constant(["It rains."]), text_pair=tf.constant(["It is dry."])',
+        takes="It takes `text` and `text_pair`",
+    ),
+)
+
+_CARD = """\
+---
+library_name: tensorflow
+tags:
+{tags}
+- distillation
+---
+
+# {title} made by xdistil
+
+| what | value |
+|---|---|
+| Model | {model} |
+| Parameters | {parameters:,} |
+| Labels | {labels} |
+| Longest input | {seq_len} word pieces; {beyond} |
+| Text | {case} |
+
+The folder is a TensorFlow SavedModel that takes raw strings. It needs `tensorflow` and
+`tensorflow-text` (imported, to register its ops), nothing else.
+
+{text}
+
+Beside the SavedModel: `labels.tsv`, the labels in the order of the classes, and `tokenizer.json`,
+the same tokenizer in the format of the library `tokenizers`.
 """
 
 
-def saved_model_card(trained: TrainedModel) -> str:
-    """A model card in Markdown for the folder that `export_tagger` writes."""
+def saved_model_card(trained: TrainedModel, use: Use) -> str:
+    """A model card in Markdown for the folder of a SavedModel.
+
+    Args:
+        trained: the model.
+        use: what goes in and comes out.
+    """
     encoder = trained.task.encoder
     return _CARD.format(
+        title=use.title,
+        tags="\n".join(f"- {tag}" for tag in use.tags),
         model=type(trained.model).__name__,
         parameters=count_parameters(trained.model),
         labels=", ".join(trained.task.labels),
         seq_len=encoder.seq_len,
+        beyond=use.beyond,
         case="lower-cased" if encoder.lower_case else "as it is, upper and lower case",
+        text=use.text,
     )

@@ -1,4 +1,4 @@
-"""`Predictor`: one interface over every runtime that tags text."""
+"""`Predictor`: one interface over every task and every runtime."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from xdistil.errors import InputError
-from xdistil.export.tagged_result import TaggedResult
+from xdistil.export.unseen_words import UnseenWords
 
 #: The runtimes that `load_predictor` knows.
 RUNTIMES = ("keras", "saved_model")
@@ -19,69 +20,91 @@ SAVED_MODEL_FOLDER = Path("export", "saved_model")
 
 _CHUNK = 4096
 
-Sentence = str | Sequence[str]
+Input = str | Sequence[str]
+Result = TypeVar("Result")
 
 
-class Predictor(abc.ABC):
-    """Tags sentences, in their order.
+class Predictor(abc.ABC, Generic[Result]):
+    """Answers inputs, in their order.
 
-    A subclass says how a batch is tagged; this class streams, sorts by length within a chunk, and
+    A subclass says how a batch is answered; this class streams, sorts by length within a chunk, and
     puts the results back in order.
 
     Args:
-        batch_size: sentences that the model gets at once; it changes speed only.
+        batch_size: inputs that the model gets at once; it changes speed only.
     """
+
+    #: The formats of its results, see their `format`.
+    formats: tuple[str, ...]
 
     def __init__(self, batch_size: int = 128):
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, received {batch_size}.")
         self.batch_size = batch_size
 
-    def predict(self, sentences: Iterable[Sentence], chunk: int = _CHUNK) -> Iterator[TaggedResult]:
-        """Yields one result a sentence, blank ones included, in order.
+    def predict(self, inputs: Iterable[Input], chunk: int = _CHUNK) -> Iterator[Result]:
+        """Yields one result an input, blank ones included, in order.
 
         Args:
-            sentences: each a line of text, split at white space as `str.split()` does, or a
-                sequence of words. Read lazily, `chunk` at a time.
-            chunk: sentences in memory at once.
+            inputs: for a tagger, sentences: each a line of text, split at white space as
+                `str.split()` does, or a sequence of words. For a classifier, texts; for one of
+                pairs, tuples of two texts. Read lazily, `chunk` at a time.
+            chunk: inputs in memory at once.
         """
-        sentences = iter(sentences)
-        while part := list(islice(sentences, chunk)):
+        inputs = iter(inputs)
+        while part := list(islice(inputs, chunk)):
             yield from self._predict_chunk(part)
 
-    def _predict_chunk(self, sentences: list[Sentence]) -> list[TaggedResult]:
-        results: list[TaggedResult | None] = [None] * len(sentences)
+    def _predict_chunk(self, inputs: list[Input]) -> list[Result]:
+        results: list[Result | None] = [self._blank(given) for given in inputs]
         waiting: dict[bool, list[int]] = {True: [], False: []}
-        for index, sentence in enumerate(sentences):
-            is_text = isinstance(sentence, str)
-            if sentence.strip() if is_text else sentence:
-                waiting[is_text].append(index)
-            else:
-                results[index] = TaggedResult(sentence if is_text else "")
+        for index, given in enumerate(inputs):
+            if results[index] is None:
+                waiting[isinstance(given, str)].append(index)
         for is_text, indices in waiting.items():
-            indices.sort(key=lambda i: _length(sentences[i]))
+            indices.sort(key=lambda i: _length(inputs[i]))
             for start in range(0, len(indices), self.batch_size):
                 batch = indices[start : start + self.batch_size]
-                tagged = self._tag([sentences[i] for i in batch], is_text)
-                for index, result in zip(batch, tagged, strict=True):
+                answers = self._answer([inputs[i] for i in batch], is_text)
+                for index, result in zip(batch, answers, strict=True):
                     results[index] = result
         return results
 
     @abc.abstractmethod
-    def _tag(self, batch: list[Sentence], is_text: bool) -> list[TaggedResult]:
-        """Tags one batch, all of it text or all of it words, none of it blank."""
+    def _blank(self, given: Input) -> Result | None:
+        """What is said of an input that holds nothing; `None` for one that the model answers."""
+
+    @abc.abstractmethod
+    def _answer(self, batch: list[Input], is_text: bool) -> list[Result]:
+        """Answers one batch, all of it strings or none of it, none of it blank."""
+
+    @abc.abstractmethod
+    def parse_line(self, line: str, place: str) -> Input:
+        """The input that a line of a file stands for.
+
+        Args:
+            line: the line, without its line break.
+            place: `file:line`, for the error.
+
+        Raises:
+            InputError: the line does not hold what this model takes.
+        """
+
+    @abc.abstractmethod
+    def unseen_words(self) -> UnseenWords:
+        """A counter, to be put around results, of the words that the model never saw."""
 
 
 def load_predictor(
     path: str | os.PathLike, runtime: str | None = None, *, batch_size: int = 128
 ) -> Predictor:
-    """Loads a tagger for use, whatever it is kept in.
+    """Loads a model for use, whatever its task and whatever it is kept in.
 
     Args:
         path: a run directory, the folder of a student (or teacher), or a SavedModel.
         runtime: `"keras"` or `"saved_model"`. Default: what `path` is; for a run directory, its
             student in Keras.
-        batch_size: sentences that the model gets at once; it changes speed only.
+        batch_size: inputs that the model gets at once; it changes speed only.
 
     Raises:
         InputError: there is no such model in the folder, or it is damaged.
@@ -99,13 +122,13 @@ def load_predictor(
     found, folder = _find_model(Path(path), runtime)
     # Each runtime is slow to import, and one does not need the other.
     if found == "saved_model":
-        from xdistil.export.saved_model_predictor import SavedModelPredictor
+        from xdistil.export.saved_model_runtime import open_saved_model
 
-        return SavedModelPredictor(folder, batch_size)
-    from xdistil.export.keras_predictor import KerasPredictor
+        return open_saved_model(folder, batch_size)
+    from xdistil.export.keras_runtime import keras_predictor
     from xdistil.tasks.trained_model import TrainedModel
 
-    return KerasPredictor(TrainedModel.load(folder), batch_size)
+    return keras_predictor(TrainedModel.load(folder), batch_size)
 
 
 def _find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
@@ -134,5 +157,5 @@ def _find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
     )
 
 
-def _length(sentence: Sentence) -> int:
-    return len(sentence) if isinstance(sentence, str) else sum(map(len, sentence))
+def _length(given: Input) -> int:
+    return len(given) if isinstance(given, str) else sum(map(len, given))

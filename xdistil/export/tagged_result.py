@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from xdistil.export.entities import Entity
@@ -73,34 +72,3 @@ class TaggedResult:
                 for entity in self.entities
             ],
         }
-
-
-class UnseenWords:
-    """Counts, as results pass, what the model never saw.
-
-    Attributes:
-        words: words that got `O` unseen.
-        sentences: sentences with such a word.
-    """
-
-    def __init__(self):
-        self.words = 0
-        self.sentences = 0
-
-    def count(self, results: Iterable[TaggedResult]) -> Iterator[TaggedResult]:
-        """Hands the results on, one by one."""
-        for result in results:
-            unseen = result.unseen_words
-            self.words += unseen
-            self.sentences += bool(unseen)
-            yield result
-
-    def warnings(self) -> list[str]:
-        """One line for people if there was any such word, else nothing."""
-        if not self.words:
-            return []
-        return [
-            f"{self.words} words in {self.sentences} sentences were not seen by the model and got "
-            "O: they lie beyond the longest input it takes, or hold only invisible characters; "
-            "split long sentences"
-        ]

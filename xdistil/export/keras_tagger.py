@@ -1,4 +1,4 @@
-"""The Keras runtime of `Predictor`."""
+"""The Keras runtime of taggers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from xdistil.data.examples import EncodedExample, TaggedSentence
 from xdistil.export.entities import OUTSIDE, decode_entities
-from xdistil.export.predictor import Predictor, Sentence
 from xdistil.export.tagged_result import TaggedResult
+from xdistil.export.tagger import Sentence, Tagger
 from xdistil.tasks.tagging import Tagging
 from xdistil.tasks.trained_model import TrainedModel
 
 _WORD = re.compile(r"\S+")
 
 
-class KerasPredictor(Predictor):
+class KerasTagger(Tagger):
     """Tags with a teacher or student in Keras.
 
     Args:

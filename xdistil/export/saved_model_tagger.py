@@ -1,52 +1,39 @@
-"""The SavedModel runtime of `Predictor`: without Keras, without the tokenizers library."""
+"""The SavedModel runtime of taggers: without Keras, without the tokenizers library."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 
-from xdistil.errors import InputError
 from xdistil.export.entities import OUTSIDE, Entity
-from xdistil.export.predictor import Predictor, Sentence
 from xdistil.export.tagged_result import TaggedResult
+from xdistil.export.tagger import Sentence, Tagger
 
 # As `export_tagger` names them; importing that would import Keras.
 _TEXT_SIGNATURE = "serving_default"
 _WORDS_SIGNATURE = "words"
 
 
-class SavedModelPredictor(Predictor):
+class SavedModelTagger(Tagger):
     """Tags with a SavedModel that `export_tagger` wrote.
 
     Args:
-        folder: the SavedModel.
+        model: the SavedModel, loaded; it offers what `signatures` names.
         batch_size: sentences that the model gets at once.
-
-    Raises:
-        InputError: the folder holds no SavedModel of a tagger, or a damaged one.
     """
 
-    def __init__(self, folder: str | os.PathLike, batch_size: int = 128):
+    #: The signatures by which a SavedModel is known as a tagger, and the inputs of each.
+    signatures: ClassVar = {
+        _TEXT_SIGNATURE: {"text"},
+        _WORDS_SIGNATURE: {"words"},
+    }
+
+    def __init__(self, model: Any, batch_size: int = 128):
         super().__init__(batch_size)
-        folder = Path(folder)
-        try:
-            self._model = tf.saved_model.load(str(folder))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else "unreadable"
-            raise InputError(
-                f"{folder}: not a SavedModel, or a damaged one ({reason}): export it again"
-            ) from error
-        missing = {_TEXT_SIGNATURE, _WORDS_SIGNATURE} - set(self._model.signatures)
-        if missing:
-            raise InputError(
-                f"{folder}: the SavedModel is no tagger of ours, it lacks the signature "
-                f"{min(missing)!r}: give one that xdistil exported"
-            )
+        self._model = model
 
     def _tag(self, batch: list[Sentence], is_text: bool) -> list[TaggedResult]:
         if is_text:

@@ -1,0 +1,69 @@
+"""The folder of a SavedModel: it appears whole or not at all, with what people want beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+
+from xdistil.data.atomic_files import make_folder, partial_path, storage_error, sync_folder
+from xdistil.data.labels import Labels
+from xdistil.errors import InputError
+from xdistil.export.text_module import TextModule
+from xdistil.tasks.task import Task
+
+
+def write_saved_model(
+    make: Callable[[], TextModule],
+    task: Task,
+    folder: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a SavedModel with tokenizer.json, labels.tsv and README.md beside it.
+
+    Args:
+        make: builds the graph; called once it is known that the folder may be written.
+        task: whose tokenizer and labels lie beside the graph.
+        folder: the SavedModel's folder.
+        overwrite: whether to replace a folder that is there.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the folder is there already, or the tokenizer cannot be put into a graph.
+        StorageError: there is no room; what was there before stays.
+    """
+    folder = Path(folder)
+    if folder.exists() and not overwrite:
+        raise InputError(f"{folder}: is there already: give another folder, or allow to overwrite")
+    make_folder(folder.parent)
+    partial = partial_path(folder)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        module = make()
+        tf.saved_model.save(module, str(partial), signatures=module.signatures())
+        task.encoder.save(partial)
+        Labels(task.labels).save(partial / "labels.tsv")
+        (partial / "README.md").write_text(module.card, encoding="utf-8")
+        _take_place(partial, folder)
+    except (OSError, tf.errors.OpError) as error:
+        raise storage_error(folder, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _take_place(partial: Path, folder: Path) -> None:
+    """Renames `partial` to `folder`, whose old content goes only when the new is in place."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(partial, folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
