@@ -6,6 +6,7 @@
     python scripts/benchmark.py export   --model=RUN --input=FILES  # SavedModel: the same tags?
     python scripts/benchmark.py order    --reuse_from=RUN --run_flags=... --work_dir=FOLDER
     python scripts/benchmark.py students --reuse_from=RUN --run_flags=... --work_dir=FOLDER
+    python scripts/benchmark.py seeds    --program=classification --variants=... --work_dir=FOLDER
 
 `--json=FILE` writes what is printed. `SUBJECT --help` lists a subject's flags.
 """
@@ -26,6 +27,7 @@ SUBJECTS = {
     "export": "benchmark_export",
     "order": "benchmark_order",
     "students": "benchmark_students",
+    "seeds": "benchmark_seeds",
 }
 flags.DEFINE_string("json", None, "File to write the result to.")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 from benchmark_memory import work_folder
-from benchmark_runs import SMALL_RUN, run_ner, run_to_the_end, write_synthetic_corpus
+from benchmark_runs import SMALL_RUN, run_program, run_to_the_end, write_synthetic_corpus
 
 from xdistil.report.report import load_report
 from xdistil.report.text_table import text_table
@@ -76,7 +76,7 @@ def _trial(
     if (output / "config.json").exists():
         shutil.rmtree(output)
     command = [*command, f"--output_dir={output}"]
-    statuses = [run_ner(command, log=log, kill_after=moment).status for moment in moments]
+    statuses = [run_program(command, log=log, kill_after=moment).status for moment in moments]
     finished = run_to_the_end(command, log=log)
     return {
         "name": name,

@@ -16,7 +16,7 @@ from pathlib import Path
 from xdistil.data.atomic_files import make_folder
 from xdistil.errors import InputError
 
-RUN_NER = Path(__file__).resolve().parent / "run_ner.py"
+SCRIPTS = Path(__file__).resolve().parent
 # A run that takes seconds: what is measured is how it behaves, not what it learns.
 SMALL_RUN = shlex.split(
     "--teacher=scratch --teacher_layers=2 --teacher_hidden_dim=64 --teacher_heads=2 "
@@ -42,13 +42,16 @@ class FinishedRun:
     peak_memory_bytes: int
 
 
-def run_ner(flags: Sequence[str], *, log: Path, kill_after: float | None = None) -> FinishedRun:
-    """Run run_ner.py in a process of its own.
+def run_program(
+    flags: Sequence[str], *, log: Path, kill_after: float | None = None, program: str = "ner"
+) -> FinishedRun:
+    """Run run_ner.py, or another program that distils, in a process of its own.
 
     Args:
         flags: its flags.
         log: file that gets what it prints; it is appended to.
         kill_after: send SIGKILL after so many seconds, if it still runs then.
+        program: `ner`, `classification` or `pairs`.
 
     Returns:
         How it ended.
@@ -56,7 +59,7 @@ def run_ner(flags: Sequence[str], *, log: Path, kill_after: float | None = None)
     began = time.monotonic()
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, str(RUN_NER), *flags],
+            [sys.executable, str(SCRIPTS / f"run_{program}.py"), *flags],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -85,17 +88,19 @@ def _kill_group(process_id: int) -> None:
         os.killpg(process_id, signal.SIGKILL)
 
 
-def run_to_the_end(flags: Sequence[str], *, log: Path) -> FinishedRun:
-    """`run_ner`, and an error where it does not end well.
+def run_to_the_end(flags: Sequence[str], *, log: Path, program: str = "ner") -> FinishedRun:
+    """`run_program`, and an error where it does not end well.
 
     Raises:
         InputError: it ended with another status than 0; the message holds the log's last line.
     """
-    finished = run_ner(flags, log=log)
+    finished = run_program(flags, log=log, program=program)
     if finished.status != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "no output")
-        raise InputError(f"{log}: run_ner.py ended with status {finished.status}: {last.strip()}")
+        raise InputError(
+            f"{log}: run_{program}.py ended with status {finished.status}: {last.strip()}"
+        )
     return finished
 
 

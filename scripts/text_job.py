@@ -179,4 +179,6 @@ def with_augmented(data: DistillationData, settings: AugmentationSettings) -> Di
         transfer=transfer,
         transfer_size=data.transfer_size + made,
         fingerprint=fingerprint(data.fingerprint, dataclasses.asdict(settings)),
+        # The teacher never learns from these rows: another run's teacher will do.
+        labeled_fingerprint=data.fingerprint,
     )

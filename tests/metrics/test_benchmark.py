@@ -1,8 +1,10 @@
 """The benchmarks' arithmetic, and that they start, kill and read runs as they say."""
 
 import json
+import shlex
 import subprocess
 import sys
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -21,13 +23,13 @@ def scripts_on_the_path(monkeypatch):
 
 @pytest.fixture
 def stand_in(monkeypatch, tmp_path):
-    """Puts a small program in the place of run_ner.py."""
+    """Puts a small program in the place of those that distil."""
     import benchmark_runs
 
     def put(code: str) -> None:
-        program = tmp_path / "stand_in.py"
-        program.write_text(code)
-        monkeypatch.setattr(benchmark_runs, "RUN_NER", program)
+        for name in ("ner", "classification"):
+            (tmp_path / f"run_{name}.py").write_text(code)
+        monkeypatch.setattr(benchmark_runs, "SCRIPTS", tmp_path)
 
     return put
 
@@ -70,6 +72,8 @@ def report(**changes) -> dict:
         (["speedup", "--runtimes=foo"], "expected one or several of graph,xla,frozen"),
         (["speedup", "--embedding_dim=0"], "--embedding_dim=0"),
         (["order", "--reuse_from=r", "--work_dir=w"], "total_epochs"),
+        (["seeds", "--work_dir=w", "--variants=--recipe=hard"], "is no new `name=flags`"),
+        (["seeds", "--work_dir=w", "--variants=a=--x", "--seeds=1,b"], "expected whole numbers"),
     ],
 )
 def test_a_wrong_command_is_refused_in_one_line(arguments, message):
@@ -84,7 +88,7 @@ def test_a_run_tells_its_status_its_memory_and_its_output(stand_in, tmp_path):
     import benchmark_runs
 
     stand_in("import sys\nblock = bytearray(300_000_000)\nprint(sys.argv[1:])\nsys.exit(3)\n")
-    finished = benchmark_runs.run_ner(["--seed=1"], log=tmp_path / "log")
+    finished = benchmark_runs.run_program(["--seed=1"], log=tmp_path / "log")
     assert finished.status == 3
     assert finished.peak_memory_bytes >= 300_000_000
     assert (tmp_path / "log").read_text() == "['--seed=1']\n"
@@ -94,7 +98,7 @@ def test_a_run_is_killed_at_its_moment(stand_in, tmp_path):
     import benchmark_runs
 
     stand_in("import time\ntime.sleep(60)\n")
-    finished = benchmark_runs.run_ner([], log=tmp_path / "log", kill_after=0.5)
+    finished = benchmark_runs.run_program([], log=tmp_path / "log", kill_after=0.5)
     assert finished.status == -9
     assert 0.5 <= finished.seconds < 30
 
@@ -103,7 +107,7 @@ def test_a_run_that_ends_before_the_moment_is_left_alone(stand_in, tmp_path):
     import benchmark_runs
 
     stand_in("")
-    assert benchmark_runs.run_ner([], log=tmp_path / "log", kill_after=50).status == 0
+    assert benchmark_runs.run_program([], log=tmp_path / "log", kill_after=50).status == 0
 
 
 def test_a_run_that_fails_ends_the_benchmark_with_its_last_line(stand_in, tmp_path):
@@ -322,6 +326,7 @@ def test_the_speed_up_is_printed_with_what_it_was_measured_on():
 # Tags every word O; of the SavedModel, "Turin" is a place.
 PREDICT = """
 import sys
+import types
 flags = dict(argument[2:].split("=") for argument in sys.argv[1:])
 place = "B-LOC" if flags["runtime"] == "saved_model" else "O"
 with open(flags["input"]) as lines, open(flags["output"], "w") as output:
@@ -366,3 +371,31 @@ def test_a_prediction_that_fails_ends_the_benchmark_with_its_last_line(tmp_path,
     monkeypatch.setattr(benchmark_export, "PREDICT", tmp_path / "predict.py")
     with pytest.raises(InputError, match="saved_model ended with status 1: no SavedModel"):
         benchmark_export.predict("run", "saved_model", tmp_path, tmp_path)
+
+
+def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch):
+    import benchmark_seeds
+
+    stand_in(
+        "import json, pathlib, sys\n"
+        "flags = dict(flag[2:].split('=', 1) for flag in sys.argv[1:])\n"
+        "report = json.loads(flags['report'])\n"
+        "report['student']['test']['f1'] = float(flags['plus']) + int(flags['seed']) / 10\n"
+        "assert ('reuse_from' in flags) == (flags['plus'] == '0.5')\n"
+        "folder = pathlib.Path(flags['output_dir'])\n"
+        "folder.mkdir()\n"
+        "(folder / 'report.json').write_text(json.dumps(report))\n"
+    )
+    given = {
+        "variants": "a=--plus=0.1; b=--plus=0.5",
+        "seeds": ["1", "3"],
+        "run_flags": shlex.join([f"--report={json.dumps(report())}"]),
+        "work_dir": str(tmp_path / "work"),
+        "program": "classification",
+    }
+    monkeypatch.setattr(benchmark_seeds, "FLAGS", types.SimpleNamespace(**given))
+    result = benchmark_seeds.measure()
+    means = {row["name"]: round(row["mean"], 6) for row in result["rows"]}
+    assert means == {"teacher": 0.8, "a": 0.3, "b": 0.7}
+    assert result["rows"][1]["deviation"] == pytest.approx(0.2 / 2**0.5)
+    assert "70.00" in benchmark_seeds.table(result)

@@ -24,6 +24,8 @@ class DistillationData:
         transfer: Gives the transfer text anew at each call, one by one, in one order.
         fingerprint: Changes when any of the text changes, such as a hash of the files.
         transfer_size: Examples in the transfer text, for the progress bar; 0 = not known.
+        labeled_fingerprint: The same of what the teacher is fine-tuned on, where that does not
+            change with the transfer text; empty = `fingerprint`.
     """
 
     labels: Labels
@@ -33,6 +35,7 @@ class DistillationData:
     transfer: Callable[[], Iterable[Any]]
     fingerprint: str
     transfer_size: int = 0
+    labeled_fingerprint: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

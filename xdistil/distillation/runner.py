@@ -40,7 +40,7 @@ def teacher_key(settings: RunSettings, data: DistillationData, task: Task) -> st
         task.to_config(),
         settings.seed,
         data.labels.names,
-        data.fingerprint,
+        data.labeled_fingerprint or data.fingerprint,
         task.encoder.fingerprint,
         keras.config.dtype_policy().name,
     )
