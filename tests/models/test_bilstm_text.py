@@ -96,12 +96,12 @@ def test_a_row_of_padding_alone_is_finite_and_learns_nothing_wrong():
     assert all(np.isfinite(tf.convert_to_tensor(g)).all() for g in gradients if g is not None)
 
 
-def test_each_of_the_three_dropouts_is_active_in_training_alone():
+def test_each_of_the_two_dropouts_is_active_in_training_alone():
     keras.utils.set_random_seed(1)
     student = small_student(dropout=0.5)
     still = student(FEATURES, training=False)["logits"]
     assert np.array_equal(student(FEATURES, training=False)["logits"], still)
-    names = ("embedding_dropout", "pooling_dropout", "dense_dropout")
+    names = ("embedding_dropout", "pooling_dropout")
     for chosen in names:
         for name in names:
             getattr(student, name).rate = 0.5 if name == chosen else 0.0

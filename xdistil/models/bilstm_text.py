@@ -15,7 +15,7 @@ from xdistil.models.recurrence import BidirectionalLSTM
 class BiLSTMTextStudent(EmbeddingStudent):
     """A classifier of texts: one BiLSTM, its states pooled to one vector, a dense layer, a head.
 
-    Embedding, dropout, BiLSTM, pooling, dropout, dense layer with an activation, dropout, head.
+    Embedding, dropout, BiLSTM, pooling, dropout, dense layer with an activation, head.
     The output of the dense layer is the `representation` that is held against the teacher's pooled
     output. Pooling sees real positions only; a row that is all padding is pooled to zeros.
 
@@ -29,7 +29,7 @@ class BiLSTMTextStudent(EmbeddingStudent):
         hidden_dim: int. Width of the BiLSTM's state of each direction.
         representation_dim: int. Width of the dense layer: that of the teacher's hidden states
             where the two are compared.
-        dropout: float. Rate of each of the three dropouts.
+        dropout: float. Rate of both dropouts.
         pooling: str. `"max"`: the largest value of each feature over real positions. `"last"`:
             the last forward and backward states.
         activation: str. Of the dense layer: `"gelu_tanh"`, `"relu"`, or another name that
@@ -117,9 +117,9 @@ class BiLSTMTextStudent(EmbeddingStudent):
             name="dense",
         )
         self.head = self._make_head()
-        self.embedding_dropout, self.pooling_dropout, self.dense_dropout = (
+        self.embedding_dropout, self.pooling_dropout = (
             keras.layers.Dropout(self.dropout, dtype=policy, name=f"{name}_dropout")
-            for name in ("embedding", "pooling", "dense")
+            for name in ("embedding", "pooling")
         )
 
     def _build_layers(self) -> None:
@@ -128,7 +128,6 @@ class BiLSTMTextStudent(EmbeddingStudent):
             "bilstm": (None, None, self.embedded_dim),
             "pooling_dropout": (None, self.summary_dim),
             "dense": (None, self.summary_dim),
-            "dense_dropout": (None, self.representation_dim),
             "head": (None, self.representation_dim),
         }
         for name, shape in shapes.items():
@@ -146,7 +145,7 @@ class BiLSTMTextStudent(EmbeddingStudent):
         states = self.bilstm(self.embedding_dropout(embedded, training=training), mask=mask)
         summary = self._summarize(states, mask, features)
         representation = self.dense(self.pooling_dropout(summary, training=training))
-        logits = self.head(self.dense_dropout(representation, training=training))
+        logits = self.head(representation)
         return {
             "logits": logits,
             "hidden_states": (embedded, states),

@@ -14,7 +14,7 @@ class SiameseBiLSTMStudent(BiLSTMTextStudent):
     """A classifier of pairs whose BiLSTM reads each text alone, with the same weights.
 
     The two encodings h1 and h2 are put together as [h1, h2, h1 * h2, |h1 - h2|], which goes
-    through dropout, a dense layer (the `representation`), dropout and the head.
+    through dropout, a dense layer (the `representation`) and the head.
 
     It reads a pair as its teacher does, in one row: `[CLS] first [SEP] second [SEP]`. The BiLSTM
     runs over the row once; its state is emptied at [CLS] and [SEP] (`boundary_token_ids`), so
@@ -29,7 +29,7 @@ class SiameseBiLSTMStudent(BiLSTMTextStudent):
         embedding_dim: int. Width of the embedding, of each channel where there are two.
         hidden_dim: int. Width of the BiLSTM's state of each direction.
         representation_dim: int. Width of the dense layer.
-        dropout: float. Rate of each of the three dropouts; 0 in the paper's recipe.
+        dropout: float. Rate of both dropouts; 0 in the paper's recipe.
         pooling: str. `"last"`: the last forward and backward states of each text. `"max"`: the
             largest value of each feature over its positions.
         activation: str. Of the dense layer, see `BiLSTMTextStudent`.
