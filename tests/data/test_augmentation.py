@@ -235,7 +235,7 @@ def test_memory_grows_with_the_number_of_new_rows_alone_not_with_their_length():
 
 
 def test_a_written_out_mask_cannot_be_brought_in_by_a_text():
-    texts = [LabeledText("n0 [MASK] n1 [MASK]. n2"), LabeledText("[n3] [n4] [n5]")]
+    texts = [LabeledText("n0 [MASK] n1 [MASK]. n2"), LabeledText("[M3] [M4] [n5]")]
     made = new_texts(texts, pos=0.9, ngram=0.2, iterations=200)
     assert made
     assert not [text for text in made if MASK_WORD in text.split()]
