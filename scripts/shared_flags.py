@@ -207,6 +207,12 @@ def define_text_flags() -> None:
         "New texts made of each; default 20, of pairs 10 a side and of both.",
         lower_bound=1,
     )
+    flags.DEFINE_string(
+        "augment_language",
+        None,
+        "Language whose part-of-speech tagger reads the texts, such as en; default: that of each "
+        "text, which its folder tells.",
+    )
     for name, default, text in (
         ("mask", 0.1, "a word is masked"),
         ("pos", 0.1, "a word is replaced by another of its part of speech"),

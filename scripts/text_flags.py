@@ -51,7 +51,7 @@ def _check_flags() -> None:
             raise InputError(f"--{name} is for --recipe={' or '.join(recipes)}.")
     augmentation = [
         name
-        for name in ("iterations", "mask", "pos", "ngram")
+        for name in ("iterations", "language", "mask", "pos", "ngram")
         if FLAGS[f"augment_{name}"].present and not FLAGS.augment
     ]
     if augmentation:

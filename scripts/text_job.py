@@ -15,6 +15,7 @@ from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.augmentation import AugmentationSettings, Augmenter
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import LabeledText
+from xdistil.data.pos_tagging import pos_tagger_for
 from xdistil.data.word_vectors import (
     read_word_vectors,
     vectors_matrix,
@@ -50,7 +51,7 @@ class TextJob(DistillationJob):
     def __init__(self, corpus: Any, config: Mapping[str, Any]):
         super().__init__(corpus, config)
         if FLAGS.augment:
-            self.data = with_augmented(self.data, augmentation_settings())
+            self.data = with_augmented(self.data, augmentation_settings(), FLAGS.augment_language)
         self.vectors: np.ndarray | None = None
         if FLAGS.vectors_file:
             self._read_vectors()
@@ -166,19 +167,26 @@ def augmentation_settings() -> AugmentationSettings:
     )
 
 
-def with_augmented(data: DistillationData, settings: AugmentationSettings) -> DistillationData:
-    """The text of a run with new rows, made of the labeled ones, behind its transfer text."""
+def with_augmented(
+    data: DistillationData, settings: AugmentationSettings, language: str | None
+) -> DistillationData:
+    """The text of a run with new rows, made of the labeled ones, behind its transfer text.
 
-    def transfer() -> Iterator[LabeledText]:
-        augmenter = Augmenter(settings).fit(data.train)
-        return itertools.chain(data.transfer(), augmenter.augment(data.train))
+    Args:
+        data: The text.
+        settings: How rows are made.
+        language: Whose tagger reads all texts; `None`: each text's own.
+    """
+    tagger = pos_tagger_for(language) if language else None
 
-    made = sum(1 for _ in Augmenter(settings).fit(data.train).augment(data.train))
+    def made() -> Iterator[LabeledText]:
+        return Augmenter(settings, tagger).fit(data.train).augment(data.train)
+
     return dataclasses.replace(
         data,
-        transfer=transfer,
-        transfer_size=data.transfer_size + made,
-        fingerprint=fingerprint(data.fingerprint, dataclasses.asdict(settings)),
+        transfer=lambda: itertools.chain(data.transfer(), made()),
+        transfer_size=data.transfer_size + sum(1 for _ in made()),
+        fingerprint=fingerprint(data.fingerprint, dataclasses.asdict(settings), language),
         # The teacher never learns from these rows: another run's teacher will do.
         labeled_fingerprint=data.fingerprint,
     )
