@@ -167,7 +167,7 @@ def test_augmented_rows_stand_in_for_transfer_text(data, kind, tmp_path):
 
 
 def test_bad_input_is_one_line_with_its_place(data, kind, tmp_path):
-    good = [*TINY, f"--data_dir={data}", f"--output_dir={tmp_path / 'run'}"]
+    good = [*TINY, f"--data_dir={data}", f"--output_dir={tmp_path / 'run'}", "--embedding_dim=8"]
     others = "pairs" if kind == "classification" else "classification"
     assert "train.tsv:1" in error_of(run(others, *good))
     assert "--transfer_file" in error_of(run(kind, *good, "--recipe=hard"))
