@@ -118,6 +118,10 @@ class ClassifierModule(TextModule):
     def classify(self, *texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies strings `(batch,)`, as many of them as there are inputs."""
         rows = tf.shape(texts[0])[0]
+        for text in texts[1:]:
+            # One row would be taken for a match of any number.
+            message = "each text needs a second one: the inputs differ in length"
+            tf.debugging.assert_equal(tf.shape(text)[0], rows, message)
         words = [self._tokenizer.split(text).normalized for text in texts]
         features, positions = self._encode(*map(at_least_one_row, words))
         probabilities = self._probabilities(features)[:rows]
