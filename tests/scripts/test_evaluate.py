@@ -192,7 +192,7 @@ def test_labels_that_the_model_does_not_know_are_told(evaluate, classifier_folde
         (of_file, f"{test}:2: the label 'sport' is not one of weather, größe"),
         (
             [*of_file, f"--labels_file={labels}"],
-            f"{labels}: the label 'sport' is none of the model",
+            f"{labels}: the label 'sport' is not one of the model's",
         ),
     ):
         done = evaluate(*flags)
