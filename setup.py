@@ -25,7 +25,7 @@ ENGLISH_TAGGER = ["textblob>=0.18"]
 GERMAN_TAGGER = ["HanTa>=1.2.1"]
 
 EXTRAS = {
-    "test": ["pytest>=8", "ruff>=0.17,<0.18", *ENGLISH_TAGGER, *GERMAN_TAGGER],
+    "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17,<0.18", *ENGLISH_TAGGER, *GERMAN_TAGGER],
     "augmentation": ENGLISH_TAGGER,
     "augmentation-de": GERMAN_TAGGER,
     "hub": ["datasets>=3.0", "huggingface-hub>=0.26"],

@@ -167,7 +167,8 @@ class DistillationJob(abc.ABC):
             if FLAGS.export:
                 _export(directory, result)
         print(report_table(report))
-        print(f"Student, export and report are in {output}")
+        made = "Student, export and report" if FLAGS.export else "Student and report"
+        print(f"{made} are in {output}")
         return report
 
     def _common_recipe_settings(self) -> dict[str, Any]:

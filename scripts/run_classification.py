@@ -8,6 +8,7 @@ The same command goes on after an interruption.
 
 import shared_flags
 import text_flags
+from absl import flags
 
 shared_flags.define_data_flags()
 shared_flags.define_teacher_flags()
@@ -15,6 +16,7 @@ shared_flags.define_training_flags(text_flags.RECIPE_NAMES, "staged")
 shared_flags.define_text_flags()
 shared_flags.define_student_flags(("bilstm",), dropout=0.4)
 shared_flags.define_run_flags()
+flags.adopt_module_key_flags(shared_flags)
 
 
 def main(_: list[str]) -> None:
@@ -26,4 +28,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    shared_flags.run(main)
+    shared_flags.run(main, shared_flags.GO_ON)

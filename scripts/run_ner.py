@@ -25,6 +25,7 @@ shared_flags.define_training_flags(RECIPE_NAMES, "D4.2")
 shared_flags.define_tagging_flags()
 shared_flags.define_student_flags()
 shared_flags.define_run_flags()
+flags.adopt_module_key_flags(shared_flags)
 
 
 def main(_: list[str]) -> None:
@@ -52,4 +53,4 @@ def _check_flags() -> None:
 
 
 if __name__ == "__main__":
-    shared_flags.run(main)
+    shared_flags.run(main, shared_flags.GO_ON)

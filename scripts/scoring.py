@@ -62,11 +62,28 @@ class TaggerScoring(Scoring):
 
     kind = TaggedSentences()
 
+    def __init__(self, tagger: Tagger):
+        self._known = tagger.labels
+
     def labels(self, path: str | None) -> Labels | None:
         return Labels.from_file(path) if path else None
 
     def warnings(self, report: ReadReport) -> list[str]:
-        return report.warnings()
+        return [*report.warnings(), *self._foreign(report)]
+
+    def _foreign(self, report: ReadReport) -> list[str]:
+        """A line if the files hold types of entities that the model has never heard of."""
+        if self._known is None:
+            return []
+        types = {tag[2:] for tag in report.tag_counts if tag != "O"}
+        foreign = sorted(types - {tag[2:] for tag in self._known})
+        if not foreign:
+            return []
+        known = ", ".join(sorted({tag[2:] for tag in self._known if tag != "O"}))
+        return [
+            f"{', '.join(foreign)}: not among the types that the model knows ({known}); entities of "
+            "such types count as missed"
+        ]
 
     def input_of(self, example: TaggedSentence) -> tuple[str, ...]:
         return example.words
@@ -145,7 +162,7 @@ class ClassifierScoring(Scoring):
         return text_table(rows, left=1)
 
 
-_SCORINGS = {Tagger: lambda _: TaggerScoring(), Classifier: ClassifierScoring}
+_SCORINGS = {Tagger: TaggerScoring, Classifier: ClassifierScoring}
 
 
 def scoring_of(predictor: Predictor[Any]) -> Scoring:

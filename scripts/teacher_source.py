@@ -115,15 +115,20 @@ def _from_scratch(
         seq_len=FLAGS.seq_len,
     )
     dropout = 0.1 if FLAGS.teacher_dropout is None else FLAGS.teacher_dropout
-    config = EncoderConfig(
-        vocabulary_size=encoder.vocabulary_size,
-        hidden_dim=FLAGS.teacher_hidden_dim,
-        num_layers=FLAGS.teacher_layers,
-        num_heads=FLAGS.teacher_heads,
-        max_length=FLAGS.seq_len,
-        dropout=dropout,
-        attention_dropout=dropout,
-    )
+    try:
+        config = EncoderConfig(
+            vocabulary_size=encoder.vocabulary_size,
+            hidden_dim=FLAGS.teacher_hidden_dim,
+            num_layers=FLAGS.teacher_layers,
+            num_heads=FLAGS.teacher_heads,
+            max_length=FLAGS.seq_len,
+            dropout=dropout,
+            attention_dropout=dropout,
+        )
+    except InputError as error:
+        raise InputError(
+            f"--teacher_hidden_dim, --teacher_layers or --teacher_heads: {error}"
+        ) from None
     return TeacherSource(
         encoder,
         config.num_layers,

@@ -56,6 +56,13 @@ def error_of(done):
     return lines[0]
 
 
+def wait_for(path, process):
+    deadline = time.monotonic() + 300
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.fixture
 def good(tmp_path):
     """Flags of a run on files that are fine."""
@@ -99,6 +106,33 @@ def test_a_missing_file_and_contradicting_flags_are_refused_before_anything_is_m
         assert flag in error_of(run(*flags_of(good), flag, "--recipe=D0-S"))
     assert "--teacher_heads" in error_of(run(*flags_of(good), "--teacher=x", "--teacher_heads=2"))
     assert not good["output_dir"].exists()
+
+
+def test_help_lists_the_flags_and_missing_ones_are_named_with_what_they_are():
+    for name in ("ner", "classification", "pairs"):
+        program = str(ROOT / "scripts" / f"run_{name}.py")
+        done = subprocess.run([sys.executable, program, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0
+        assert {"--teacher:", "--recipe:", "--output_dir:"} <= set(done.stdout.split())
+    line = error_of(run("--recipe=D1"))
+    assert "--teacher: Folder or hub name" in line and "--output_dir: The run's" in line
+
+
+def test_an_interrupt_is_one_line_that_says_how_to_go_on(tmp_path):
+    process = subprocess.Popen(
+        command(*TINY, "--epochs=500", f"--output_dir={tmp_path / 'run'}"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(tmp_path / "run" / "teacher" / "config.json", process)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert printed.splitlines()[-1] == (
+        "interrupted: run the same command again, it goes on where it stopped"
+    )
+    assert "Traceback" not in printed
 
 
 def test_a_label_outside_the_labels_file_is_refused(good, tmp_path):

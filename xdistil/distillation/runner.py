@@ -234,7 +234,10 @@ class DistillationRun:
             outputs,
             lambda held: targets_key(teacher.model, text, held),
         )
-        logger.info("targets: the teacher reads the %s text", name)
+        if _is_finished(folder):
+            logger.info("targets: the %s text was done before", name)
+        else:
+            logger.info("targets: the teacher reads the %s text", name)
         lengths = {"labeled": len(self.text.train), "dev": len(self.text.dev)}
         total = lengths.get(name, self.data.transfer_size)
         clock = self.directory.clock.running("targets")
@@ -272,7 +275,8 @@ class DistillationRun:
         examples = sum(run.examples for run in runs)
         if examples:
             logger.info(
-                "teacher: ran on %d sentences for %d; %d values beyond float16",
+                "teacher: read %d examples so far, for outputs of %d; %d of their values are beyond "
+                "float16 and were cut to its range",
                 sum(run.examples_run for run in runs),
                 examples,
                 sum(run.clipped for run in runs),
@@ -328,6 +332,7 @@ class DistillationRun:
             names = ("labeled", "transfer") if stage.data == "both" else (stage.data,)
             data = StageData([stores[name] for name in names], [stores["dev"]], self.lengths)
             directory = self.directory.stage(number, stage.name)
+            done = directory.is_done
             with self.directory.clock.running("distillation"):
                 trainer = StageTrainer(
                     stage,
@@ -342,11 +347,12 @@ class DistillationRun:
                 )
                 record = trainer.run()
             logger.info(
-                "stage %d/%d %s: dev metric %.4f",
+                "stage %d/%d %s: dev metric %.4f%s",
                 number,
                 len(self.settings.stages),
                 stage.name,
                 record["dev_metric"],
+                ", done before" if done else "",
             )
             self._stage_records.append(record)
         for layers in student.model.layer_groups.values():
@@ -364,3 +370,11 @@ class DistillationRun:
             "Stages": ", ".join(stage.name for stage in self.settings.stages),
             "Seed": self.settings.seed,
         }
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        RecordStore.open(folder, verify=False)
+    except InputError:
+        return False
+    return True

@@ -27,6 +27,7 @@ class KerasTagger(Tagger):
     def __init__(self, trained: TrainedModel, batch_size: int = 128):
         super().__init__(batch_size)
         self._trained = trained
+        self.labels = tuple(trained.task.labels)
         self._tags = tags_of_classes(trained.task)
 
     def _tag(self, batch: list[Sentence], is_text: bool) -> list[TaggedResult]:

@@ -22,6 +22,8 @@ class Tagger(Predictor[TaggedResult]):
     """
 
     formats = FORMATS
+    #: The tags that the model knows; `None` where the runtime cannot tell.
+    labels: Sequence[str] | None = None
 
     def parse_line(self, line: str, place: str) -> str:
         return line
