@@ -81,8 +81,8 @@ class TaggerScoring(Scoring):
             return []
         known = ", ".join(sorted({tag[2:] for tag in self._known if tag != "O"}))
         return [
-            f"{', '.join(foreign)}: not among the types that the model knows ({known}); entities of "
-            "such types count as missed"
+            f"{', '.join(foreign)}: not among the types that the model knows ({known}); entities "
+            "of such types count as missed"
         ]
 
     def input_of(self, example: TaggedSentence) -> tuple[str, ...]:

@@ -404,8 +404,8 @@ def _flag_error(message: str) -> str:
         return f"give {'; '.join(wanted)}"
     if "flagfile" in message:
         return (
-            f"{message.removeprefix('ERROR:: ')}; a flagfile that is named inside another is looked "
-            "for from the folder that you run in"
+            f"{message.removeprefix('ERROR:: ')}; a flagfile that is named inside another is "
+            "looked for from the folder that you run in"
         )
     return message
 

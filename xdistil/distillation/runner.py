@@ -275,8 +275,8 @@ class DistillationRun:
         examples = sum(run.examples for run in runs)
         if examples:
             logger.info(
-                "teacher: read %d examples so far, for outputs of %d; %d of their values are beyond "
-                "float16 and were cut to its range",
+                "teacher: read %d examples so far, for outputs of %d; %d of their values are "
+                "beyond float16 and were cut to its range",
                 sum(run.examples_run for run in runs),
                 examples,
                 sum(run.clipped for run in runs),
