@@ -14,7 +14,7 @@
 import importlib
 import sys
 
-import shared_flags
+import program
 from absl import flags
 
 from xdistil.data.atomic_files import write_json
@@ -43,7 +43,7 @@ def main(subject: str) -> None:
         if flags.FLAGS.json:
             write_json(flags.FLAGS.json, result)
 
-    shared_flags.run(run)
+    program.run(run)
 
 
 def take_subject(arguments: list[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import shared_flags
+import program
 from absl import flags
 from scoring import Scoring, scoring_of
 
@@ -92,4 +92,4 @@ def _examples(scoring: Scoring, files: CorpusFiles, report: Any) -> Iterator[Any
 
 
 if __name__ == "__main__":
-    shared_flags.run(main)
+    program.run(main)

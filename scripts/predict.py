@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-import shared_flags
+import program
 from absl import flags
 
 from xdistil.data.atomic_files import replacing
@@ -121,4 +121,4 @@ def _opened(path: str) -> Iterator[TextIO]:
 
 
 if __name__ == "__main__":
-    shared_flags.run(main)
+    program.run(main)

@@ -6,6 +6,7 @@
 The same command goes on after an interruption.
 """
 
+import program
 import shared_flags
 import text_flags
 from absl import flags
@@ -28,4 +29,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    shared_flags.run(main, shared_flags.GO_ON)
+    program.run(main, program.GO_ON)

@@ -7,6 +7,7 @@ The same command goes on after an interruption.
 
 import logging
 
+import program
 import shared_flags
 from absl import flags
 
@@ -53,4 +54,4 @@ def _check_flags() -> None:
 
 
 if __name__ == "__main__":
-    shared_flags.run(main, shared_flags.GO_ON)
+    program.run(main, program.GO_ON)

@@ -1,15 +1,8 @@
-"""Flags that the scripts share, spelled alike everywhere, and how the scripts end."""
+"""Flags that the scripts share, spelled alike everywhere."""
 
-import logging
-import os
-import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-# 3: on a machine without a GPU TensorFlow writes errors that are none.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from absl import app, flags
+from absl import flags
 
 from xdistil.data.corpus import CorpusFiles, CorpusLimits
 from xdistil.errors import InputError
@@ -18,9 +11,6 @@ FLAGS = flags.FLAGS
 _SCRATCH_FLAGS = tuple(
     f"teacher_{name}" for name in ("layers", "hidden_dim", "heads", "vocabulary", "lower_case")
 )
-
-#: Said after Ctrl-C by the programs that distil.
-GO_ON = "interrupted: run the same command again, it goes on where it stopped"
 
 #: Flags that may differ when a run goes on: they decide no number. Paths are among them, since
 #: the hashes of what they name are kept.
@@ -354,62 +344,3 @@ def own_flag_values() -> dict[str, object]:
     """Values of all flags that were defined here, for config.json."""
     names = sorted(flag.name for flag in FLAGS.flags_by_module_dict()[__name__])
     return {name: FLAGS[name].value for name in names}
-
-
-def run(main: Callable[[list[str]], None], interrupted: str = "interrupted") -> None:
-    """Runs a script: bad input and bad flags end in one line and exit status 2.
-
-    Args:
-        main: Gets what is left of the command line.
-        interrupted: What is said after Ctrl-C; the exit status is 130, as in a shell.
-    """
-    # A handler of our own: absl's puts date, process and line before each message.
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("xdistil")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.propagate = False
-    # It warns of each new shape that XLA compiles, which is the plan here: one a bucket.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("absl").setLevel(logging.WARNING)
-
-    def guarded(arguments: list[str]) -> None:
-        try:
-            if len(arguments) > 1:
-                raise InputError(f"unexpected argument {arguments[1]!r}; flags begin with --")
-            main(arguments)
-        except InputError as error:
-            _fail(str(error))
-        except KeyboardInterrupt:
-            print(f"\n{interrupted}", file=sys.stderr)
-            sys.exit(130)
-
-    def parse(arguments: Sequence[str]) -> list[str]:
-        try:
-            return FLAGS(list(arguments))
-        except flags.Error as error:
-            _fail(_flag_error(str(error)))
-        except SystemExit:  # after --help, which absl takes for a failure
-            sys.exit(0)
-
-    app.run(guarded, flags_parser=parse)
-
-
-def _flag_error(message: str) -> str:
-    """absl's message in our words, where its own are none."""
-    missing = dict.fromkeys(re.findall(r"flag --(\w+)=None: Flag", message))
-    if missing:
-        wanted = (f"--{name}: {FLAGS[name].help.rstrip('.')}" for name in missing)
-        return f"give {'; '.join(wanted)}"
-    if "flagfile" in message:
-        return (
-            f"{message.removeprefix('ERROR:: ')}; a flagfile that is named inside another is "
-            "looked for from the folder that you run in"
-        )
-    return message
-
-
-def _fail(message: str) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(2)

@@ -154,7 +154,7 @@ def test_files_that_a_document_names_exist(path: Path):
 def test_flags_that_the_readme_names_exist(flags_of_configs):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {*flags_of_configs[""], "help", "flagfile"}
-    for script in ("predict.py", "evaluate.py"):
+    for script in ("predict.py", "evaluate.py", "shared_flags.py"):
         source = (ROOT / "scripts" / script).read_text(encoding="utf-8")
         known |= set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source))
     for name in re.findall(r"(?<![\w-])--([a-z_]+)", text):
@@ -162,7 +162,7 @@ def test_flags_that_the_readme_names_exist(flags_of_configs):
 
 
 def test_the_readme_and_ci_run_the_same_tests():
-    command = "bin/python -m pytest -q"
+    command = "bin/python -m pytest -q -n 2"
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace('"', "")
 

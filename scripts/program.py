@@ -1,0 +1,78 @@
+"""How the programs begin and end: quiet, and with one line where something is wrong."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+# 3: on a machine without a GPU TensorFlow writes errors that are none.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags
+
+from xdistil.errors import InputError
+
+FLAGS = flags.FLAGS
+
+#: Said after Ctrl-C by the programs that distil.
+GO_ON = "interrupted: run the same command again, it goes on where it stopped"
+
+
+def run(main: Callable[[list[str]], None], interrupted: str = "interrupted") -> None:
+    """Runs a script: bad input and bad flags end in one line and exit status 2.
+
+    Args:
+        main: Gets what is left of the command line.
+        interrupted: What is said after Ctrl-C; the exit status is 130, as in a shell.
+    """
+    # A handler of our own: absl's puts date, process and line before each message.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("xdistil")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
+    # It warns of each new shape that XLA compiles, which is the plan here: one a bucket.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+
+    def guarded(arguments: list[str]) -> None:
+        try:
+            if len(arguments) > 1:
+                raise InputError(f"unexpected argument {arguments[1]!r}; flags begin with --")
+            main(arguments)
+        except InputError as error:
+            _fail(str(error))
+        except KeyboardInterrupt:
+            print(f"\n{interrupted}", file=sys.stderr)
+            sys.exit(130)
+
+    def parse(arguments: Sequence[str]) -> list[str]:
+        try:
+            return FLAGS(list(arguments))
+        except flags.Error as error:
+            _fail(_flag_error(str(error)))
+        except SystemExit:  # after --help, which absl takes for a failure
+            sys.exit(0)
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _flag_error(message: str) -> str:
+    """absl's message in our words, where its own are none."""
+    missing = dict.fromkeys(re.findall(r"flag --(\w+)=None: Flag", message))
+    if missing:
+        wanted = (f"--{name}: {FLAGS[name].help.rstrip('.')}" for name in missing)
+        return f"give {'; '.join(wanted)}"
+    if "flagfile" in message:
+        return (
+            f"{message.removeprefix('ERROR:: ')}; a flagfile that is named inside another is "
+            "looked for from the folder that you run in"
+        )
+    return message
+
+
+def _fail(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
