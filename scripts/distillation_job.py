@@ -182,7 +182,7 @@ class DistillationJob(abc.ABC):
             "patience": FLAGS.patience,
             "optimizer": OptimizerSettings(
                 FLAGS.optimizer,
-                FLAGS.learning_rate,
+                _learning_rate(),
                 schedule="constant" if FLAGS.optimizer == "adadelta" else "cosine_restarts",
                 period_epochs=FLAGS.learning_rate_period,
             ),
@@ -277,6 +277,13 @@ def _check_reuse(output: Path, key: str) -> None:
         raise InputError(f"--reuse_from={source} is --output_dir itself; give another run.")
     if not (output / "teacher" / "config.json").exists() or FLAGS.overwrite:
         check_finished_teacher(source, key)
+
+
+def _learning_rate() -> float:
+    # AdaDelta's own rate is 1: with Adam's it would learn nothing.
+    if FLAGS.optimizer == "adadelta" and not FLAGS["learning_rate"].present:
+        return 1.0
+    return FLAGS.learning_rate
 
 
 def _jit_compile(teacher_sentences: int) -> bool:

@@ -1,7 +1,7 @@
 """Distils a classifier of texts into a BiLSTM.
 
-    python scripts/run_classification.py --flagfile=configs/classification.cfg \\
-        --teacher=FOLDER --data_dir=FOLDER --output_dir=RUN
+    python scripts/run_classification.py --teacher=FOLDER --data_dir=FOLDER \\
+        --labeled_per_class=100 --output_dir=RUN
 
 The same command goes on after an interruption.
 """

@@ -1,7 +1,6 @@
 """Distils a classifier of pairs of texts (a cross-encoder) into a siamese BiLSTM.
 
-    python scripts/run_pairs.py --flagfile=configs/pairs.cfg \\
-        --teacher=FOLDER --data_dir=FOLDER --output_dir=RUN
+    python scripts/run_pairs.py --teacher=FOLDER --data_dir=FOLDER --augment --output_dir=RUN
 
 The same command goes on after an interruption.
 """
@@ -14,8 +13,11 @@ from absl import flags
 shared_flags.define_data_flags()
 shared_flags.define_teacher_flags()
 shared_flags.define_training_flags(text_flags.RECIPE_NAMES, "tang")
+flags.set_default(flags.FLAGS["optimizer"], "adadelta")
+flags.set_default(flags.FLAGS["batch_size"], 256)
 shared_flags.define_text_flags()
-shared_flags.define_student_flags(("siamese", "bilstm"))
+# arXiv:1903.12136: h = 150, no dropout, AdaDelta, batches of 256.
+shared_flags.define_student_flags(("siamese", "bilstm"), dropout=0.0, hidden_dim=150)
 shared_flags.define_run_flags()
 flags.adopt_module_key_flags(shared_flags)
 

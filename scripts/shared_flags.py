@@ -31,7 +31,9 @@ IRRELEVANT_FLAGS = (
 
 def define_data_flags() -> None:
     """Where the text lies, and how much of it is used."""
-    flags.DEFINE_string("data_dir", None, "Folder with <language>/{train,dev,test}.tsv[.gz].")
+    flags.DEFINE_string(
+        "data_dir", None, "Folder with {train,dev,test}.tsv[.gz], or <language>/ with these."
+    )
     flags.DEFINE_list("languages", [], "Languages (folders of --data_dir) to take; empty = all.")
     for split, text in (
         ("train", "Labeled sentences"),
@@ -63,7 +65,7 @@ def define_teacher_flags() -> None:
         required=True,
     )
     flags.DEFINE_integer(
-        "teacher_epochs", 3, "Epochs of fine-tuning; 0 = is a fine-tuned tagger.", lower_bound=0
+        "teacher_epochs", 3, "Epochs of fine-tuning; 0 = it is fine-tuned already.", lower_bound=0
     )
     flags.DEFINE_float(
         "teacher_learning_rate", 2e-5, "Peak learning rate of fine-tuning.", lower_bound=1e-12
@@ -119,7 +121,9 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
         ["adam", "adadelta"],
         "Of every stage; `adadelta` (rho 0.95) keeps its learning rate.",
     )
-    flags.DEFINE_float("learning_rate", 1e-3, "Peak learning rate.", lower_bound=1e-8)
+    flags.DEFINE_float(
+        "learning_rate", 1e-3, "Peak learning rate; of adadelta 1 by default.", lower_bound=1e-8
+    )
     flags.DEFINE_integer(
         "learning_rate_period",
         50,
@@ -169,12 +173,13 @@ def define_text_flags() -> None:
         "activation",
         None,
         ["gelu_tanh", "relu"],
-        "Of the dense layer. Default: gelu_tanh; siamese: relu.",
+        "Of the dense layer. Default: gelu_tanh; siamese without representation loss: relu.",
     )
     flags.DEFINE_integer(
         "representation_dim",
         None,
-        "Width of the dense layer; default: the teacher's, which representation loss wants.",
+        "Width of the dense layer. Default: the teacher's, which representation loss wants; of "
+        "pairs without such a loss 200.",
         lower_bound=1,
     )
     flags.DEFINE_integer(
@@ -196,6 +201,9 @@ def define_text_flags() -> None:
     flags.DEFINE_float("beta", 1.0, "Weight of the representation: joint.", 0.0)
     flags.DEFINE_float("gamma", 1.0, "Weight of the logits: joint.", 0.0)
     flags.DEFINE_bool("augment", False, "Make transfer text out of the labeled texts.")
+    flags.DEFINE_bool(
+        "augment_only", False, "The texts that --augment made are the only transfer text."
+    )
     flags.DEFINE_integer(
         "augment_iterations",
         None,
@@ -218,16 +226,21 @@ def define_text_flags() -> None:
         )
 
 
-def define_student_flags(kinds: Sequence[str] = ("bilstm",), dropout: float = 0.2) -> None:
+def define_student_flags(
+    kinds: Sequence[str] = ("bilstm",), dropout: float = 0.2, hidden_dim: int = 600
+) -> None:
     """The student's shape.
 
     Args:
         kinds: What --student may be; the first is the default.
         dropout: Default of --dropout.
+        hidden_dim: Default of --hidden_dim.
     """
     flags.DEFINE_enum("student", kinds[0], list(kinds), "Kind of student.")
     flags.DEFINE_integer("embedding_dim", 300, "E, width of the embeddings.", lower_bound=1)
-    flags.DEFINE_integer("hidden_dim", 600, "H, width of the LSTM, a direction.", lower_bound=1)
+    flags.DEFINE_integer(
+        "hidden_dim", hidden_dim, "H, width of the LSTM, a direction.", lower_bound=1
+    )
     flags.DEFINE_float(
         "dropout",
         dropout,
@@ -323,6 +336,9 @@ def check_shared() -> None:
         raise InputError("--logical_devices wants --strategy=mirrored; else one device is used.")
     if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
         raise InputError("--jit_compile=false: several devices always train through XLA.")
+    if FLAGS.optimizer == "adadelta" and FLAGS["learning_rate_period"].present:
+        if FLAGS.learning_rate_period:
+            raise InputError("--learning_rate_period: --optimizer=adadelta keeps its rate.")
     if FLAGS.teacher != "scratch":
         given = [name for name in _SCRATCH_FLAGS if FLAGS[name].present]
         if given:

@@ -51,7 +51,7 @@ def _check_flags() -> None:
             raise InputError(f"--{name} is for --recipe={' or '.join(recipes)}.")
     augmentation = [
         name
-        for name in ("iterations", "language", "mask", "pos", "ngram")
+        for name in ("only", "iterations", "language", "mask", "pos", "ngram")
         if FLAGS[f"augment_{name}"].present and not FLAGS.augment
     ]
     if augmentation:
@@ -63,6 +63,12 @@ def _check_flags() -> None:
             "--vectors_file: teacher and student read other words, so the teacher cannot run in "
             "each step; leave --teacher_targets=online out."
         )
+    if FLAGS.vectors_file:
+        for name in ("embedding_init", "min_piece_count"):
+            if FLAGS[name].present:
+                raise InputError(f"--{name}: the embeddings of --vectors_file are its vectors.")
+    elif FLAGS["vectors_lower_case"].present:
+        raise InputError("--vectors_lower_case wants --vectors_file.")
     if FLAGS.smoke:
         shared_flags.limit_to_smoke()
         if FLAGS.labeled_per_class:

@@ -1,8 +1,10 @@
 """What `run_classification.py` and `run_pairs.py` do between their flags and their reports."""
 
 import dataclasses
+import importlib.metadata
 import itertools
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.augmentation import AugmentationSettings, Augmenter
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import LabeledText
+from xdistil.data.piece_arrays import frame_of
 from xdistil.data.pos_tagging import pos_tagger_for
 from xdistil.data.word_vectors import (
     read_word_vectors,
@@ -23,7 +26,7 @@ from xdistil.data.word_vectors import (
     word_encoder,
 )
 from xdistil.distillation.losses import POOLED, RepresentationDistillation
-from xdistil.distillation.recipes import RecipeSettings
+from xdistil.distillation.recipes import RecipeSettings, recipe
 from xdistil.distillation.run_settings import DistillationData
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.student_settings import (
@@ -40,6 +43,10 @@ from xdistil.tasks import Classification, PairClassification
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
 _ALPHA = {"tang": 0.0}
+# f of arXiv:1903.12136.
+_PAIR_WIDTH = 200
+# What decides the parts of speech, beside our own code.
+_TAGGERS = ("textblob", "HanTa")
 
 
 class TextJob(DistillationJob):
@@ -51,7 +58,12 @@ class TextJob(DistillationJob):
     def __init__(self, corpus: Any, config: Mapping[str, Any]):
         super().__init__(corpus, config)
         if FLAGS.augment:
-            self.data = with_augmented(self.data, augmentation_settings(), FLAGS.augment_language)
+            self.data = with_augmented(
+                self.data,
+                augmentation_settings(),
+                language=FLAGS.augment_language,
+                only=FLAGS.augment_only,
+            )
         self.vectors: np.ndarray | None = None
         if FLAGS.vectors_file:
             self._read_vectors()
@@ -96,6 +108,14 @@ class TextJob(DistillationJob):
     def student_settings(self) -> StudentSettings:
         return TextStudentSettings(**self._shape())
 
+    @property
+    def holds_representation(self) -> bool:
+        """Whether a stage holds the dense layer against the teacher's pooled output."""
+        stages = recipe(FLAGS.recipe, RecipeSettings(teacher_layer=POOLED))
+        return any(
+            isinstance(loss, RepresentationDistillation) for stage in stages for loss in stage.terms
+        )
+
     def _shape(self) -> dict[str, Any]:
         optional = {"pooling": FLAGS.pooling, "activation": FLAGS.activation}
         return {
@@ -122,9 +142,7 @@ class TextJob(DistillationJob):
         super().check(stages)
         width = FLAGS.representation_dim
         of_teacher = self.source.hidden_dim
-        if width not in (None, of_teacher) and any(
-            isinstance(loss, RepresentationDistillation) for stage in stages for loss in stage.terms
-        ):
+        if width not in (None, of_teacher) and self.holds_representation:
             raise InputError(
                 f"--representation_dim={width}: --recipe={FLAGS.recipe} holds it against the "
                 f"teacher's {of_teacher}; leave it out, or take a recipe without representation."
@@ -137,9 +155,33 @@ class PairJob(TextJob):
     task_class = PairClassification
 
     def student_settings(self) -> StudentSettings:
-        if FLAGS.student == "siamese":
-            return SiameseStudentSettings(**self._shape())
-        return super().student_settings()
+        shape = self._shape()
+        if not self.holds_representation:
+            shape["representation_dim"] = shape["representation_dim"] or _PAIR_WIDTH
+        if FLAGS.student != "siamese":
+            return TextStudentSettings(**shape)
+        if self.holds_representation:
+            # ReLU could not follow the pooled output, which lies between -1 and 1.
+            shape.setdefault("activation", TextStudentSettings.activation)
+        return SiameseStudentSettings(**shape)
+
+    def check(self, stages: Sequence[Stage]) -> None:
+        super().check(stages)
+        for task in filter(None, (self.task, self.student_task)):
+            self._check_encoder(task.encoder)
+
+    def _check_encoder(self, encoder: TextEncoder) -> None:
+        frame = frame_of(encoder.tokenizer, 2, encoder.cls_id, encoder.sep_id)
+        if encoder.seq_len < frame.size + 2:
+            raise InputError(
+                f"--seq_len={encoder.seq_len}: a pair needs at least {frame.size + 2}, special "
+                "tokens and a piece of each text."
+            )
+        if FLAGS.student == "siamese" and frame.text_segments != (0, 1):
+            raise InputError(
+                f"--student=siamese: the tokenizer of {FLAGS.teacher} gives both texts of a pair one "
+                "segment, so that nothing tells them apart; take --student=bilstm."
+            )
 
     def student_name(self) -> str:
         name = super().student_name()
@@ -168,7 +210,11 @@ def augmentation_settings() -> AugmentationSettings:
 
 
 def with_augmented(
-    data: DistillationData, settings: AugmentationSettings, language: str | None
+    data: DistillationData,
+    settings: AugmentationSettings,
+    *,
+    language: str | None = None,
+    only: bool = False,
 ) -> DistillationData:
     """The text of a run with new rows, made of the labeled ones, behind its transfer text.
 
@@ -176,17 +222,41 @@ def with_augmented(
         data: The text.
         settings: How rows are made.
         language: Whose tagger reads all texts; `None`: each text's own.
+        only: Leaves the other transfer text out.
     """
-    tagger = pos_tagger_for(language) if language else None
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        tagger = pos_tagger_for(language) if language else None
 
-    def made() -> Iterator[LabeledText]:
-        return Augmenter(settings, tagger).fit(data.train).augment(data.train)
+        def made() -> Iterator[LabeledText]:
+            return Augmenter(settings, tagger).fit(data.train).augment(data.train)
 
+        count = sum(1 for _ in made())
+    for message in dict.fromkeys(str(warning.message) for warning in told):
+        logger.warning("augmentation: %s (--augment_language)", message)
+    logger.info("augmentation: %d new texts", count)
+
+    def transfer() -> Iterator[LabeledText]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield from made() if only else itertools.chain(data.transfer(), made())
+
+    parts = (dataclasses.asdict(settings), language, only, _tagger_versions())
     return dataclasses.replace(
         data,
-        transfer=lambda: itertools.chain(data.transfer(), made()),
-        transfer_size=data.transfer_size + sum(1 for _ in made()),
-        fingerprint=fingerprint(data.fingerprint, dataclasses.asdict(settings), language),
+        transfer=transfer,
+        transfer_size=count + (0 if only else data.transfer_size),
+        fingerprint=fingerprint(data.fingerprint, *parts),
         # The teacher never learns from these rows: another run's teacher will do.
         labeled_fingerprint=data.fingerprint,
     )
+
+
+def _tagger_versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in _TAGGERS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions

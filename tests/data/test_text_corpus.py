@@ -229,3 +229,17 @@ def test_real_sets_are_loaded(xdistil_data):
     assert corpus.transfer_size == 9005 - 1540
     pairs = load(xdistil_data / "pair" / "farstail", pairs=True, labeled_per_class=100)
     assert labels_of(pairs.train) == dict.fromkeys(("entailment", "neutral", "contradiction"), 100)
+
+
+def test_numbers_are_no_classes_where_nobody_decided_on_an_order(tmp_path):
+    for split, rows in {
+        "train": "a\tWorld\nb\tSports\n",
+        "dev": "c\t0\n",
+        "test": "d\tWorld\n",
+    }.items():
+        (tmp_path / f"{split}.tsv").write_text(rows)
+    with pytest.raises(InputError, match=r"dev\.tsv:1: the label '0' is not one of Sports, World"):
+        load_text_corpus(CorpusFiles(data_dir=str(tmp_path)))
+    (tmp_path / "labels.tsv").write_text("World\nSports\n")
+    corpus = load_text_corpus(CorpusFiles(data_dir=str(tmp_path)))
+    assert corpus.dev[0].label == "World"

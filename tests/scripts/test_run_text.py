@@ -103,8 +103,8 @@ def test_a_run_reports_accuracy_and_one_teacher_pass(finished, kind):
     assert report["task"] == ("pair_classification" if kind == "pairs" else "classification")
     assert report["teacher_passes"] == 1
     assert {"accuracy", "f1_macro", "per_language"} <= report["student"]["test"].keys()
-    # Chance is a half: teacher and student have learnt something.
-    assert report["teacher"]["test"]["accuracy"] > 0.7 or kind == "pairs"
+    if kind == "classification":  # chance is a half: teacher and student have learnt something
+        assert min(report[role]["test"]["accuracy"] for role in ("teacher", "student")) > 0.8
     assert report["compression"] > 0
     assert (folder / "export" / "saved_model" / "saved_model.pb").is_file()
 
@@ -127,9 +127,14 @@ def test_a_run_that_was_killed_ends_in_the_same_student(finished, kind, tmp_path
     while not (tmp_path / "run" / "teacher" / "config.json").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
-    time.sleep(2)
+    marker = tmp_path / "run" / "stages" / "01-representation"
+    marker = marker if kind == "classification" else marker.with_name("01-tang")
+    while not marker.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "run" / "student" / "config.json").exists()
     assert run(kind, *flags).returncode == 0
     names = ("student/model.safetensors", "teacher/model.safetensors")
     for name in names:

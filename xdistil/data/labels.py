@@ -18,6 +18,8 @@ class Labels(Sequence[str]):
 
     Args:
         names: the names, each once, none empty.
+        numbered: whether somebody decided on their order, so that files may hold a name's number
+            in its place; False where names were found in the data and sorted.
 
     Raises:
         InputError: no names, a name that is empty or holds white space, or one that comes twice.
@@ -31,7 +33,8 @@ class Labels(Sequence[str]):
     ```
     """
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(self, names: Iterable[str], numbered: bool = True):
+        self.numbered = numbered
         self._names = tuple(names)
         if not self._names:
             raise InputError("no labels: expected at least one label name")
@@ -120,8 +123,8 @@ class Labels(Sequence[str]):
         """
         names = set(names)
         if all(map(is_number, names)):
-            return cls(sorted(names, key=lambda name: (int(name), name)))
-        return cls(sorted(names))
+            return cls(sorted(names, key=lambda name: (int(name), name)), numbered=False)
+        return cls(sorted(names), numbered=False)
 
     def __len__(self) -> int:
         return len(self._names)

@@ -12,8 +12,8 @@ _MOST_NAMES = 10
 class LabelChecker:
     """Checks the labels of one file; each different label is looked at once.
 
-    With `labels`, a number stands for the label of that index, unless the labels are numbers
-    themselves.
+    With `labels` in an order that somebody decided on, a number stands for the label of that index,
+    unless the labels are numbers themselves.
 
     Args:
         path: the file, for the messages.
@@ -23,7 +23,8 @@ class LabelChecker:
     def __init__(self, path: str, labels: Labels | None):
         self.path = path
         self.labels = labels
-        self._counted = labels is not None and not any(map(is_number, labels))
+        ordered = labels is not None and labels.numbered
+        self._counted = ordered and not any(map(is_number, labels))
         self._known: dict[str, str] = {}
 
     def check(self, written: str, line: int) -> str:

@@ -21,6 +21,7 @@ from xdistil.errors import InputError
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LONGEST_WORD = 100  # characters; WordPiece takes longer words for unknown ones
 _UNKNOWN_RANGE = 0.25
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)")
 _NO_TEXT = {
     ".bin": "a binary format: write the vectors as text, a word and its numbers a line",
     ".npy": "an array of NumPy: write the vectors as text, a word and its numbers a line",
@@ -242,17 +243,15 @@ def _trailing_numbers(fields: list[str]) -> int:
 
 
 def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
+    # `float` takes words for numbers too: a phrase may end in `infinity`.
+    return _NUMBER.fullmatch(field) is not None
 
 
 def _parse(values: str, where: str) -> np.ndarray:
     fields = values.split(" ")
     try:
-        row = np.array(fields, np.float32)
+        with np.errstate(over="ignore"):  # told below, as infinity
+            row = np.array(fields, np.float32)
     except ValueError:
         wrong = next(field for field in fields if not _is_number(field))
         raise InputError(

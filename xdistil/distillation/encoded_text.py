@@ -39,9 +39,9 @@ class EncodedText:
         self.train = list(self._encode("train", data.train))
         self.dev = list(self._encode("dev", data.dev))
         self.test = list(self._encode("test", data.test))
-        self.student_train = list(self._as_student(data.train, self.train))
-        self.student_dev = list(self._as_student(data.dev, self.dev))
-        self.student_test = list(self._as_student(data.test, self.test))
+        self.student_train = list(self._as_student("train", data.train, self.train))
+        self.student_dev = list(self._as_student("dev", data.dev, self.dev))
+        self.student_test = list(self._as_student("test", data.test, self.test))
 
     def examples(self, name: str, folder: Path) -> Iterable[EncodedExample]:
         """The examples of `transfer`, `labeled` or `dev`, as the student reads them.
@@ -58,20 +58,28 @@ class EncodedText:
         """Takes over the count of a call that read the text before this one."""
         held = read_json(folder / _FILE)
         if name not in self.truncation and held:
-            self._note(name, TruncationReport(**held))
+            self._note(name, TruncationReport(**held), self._task)
 
     def _transfer(self, folder: Path) -> Iterable[EncodedExample]:
         # Two views of one stream: no more of it is held than an encoder's chunk.
         examples, again = itertools.tee(self._data.transfer())
-        return self._as_student(again, self._encode("transfer", examples, folder))
+        return self._as_student("transfer", again, self._encode("transfer", examples, folder))
 
     def _as_student(
-        self, examples: Iterable[Any], encoded: Iterable[EncodedExample]
+        self, name: str, examples: Iterable[Any], encoded: Iterable[EncodedExample]
     ) -> Iterable[EncodedExample]:
         """The examples as the student reads them; `teacher` holds the teacher's view."""
-        if self._student_task is None:
-            return encoded
-        return _joined(self._student_task.encode(examples, TruncationReport()), encoded)
+        return encoded if self._student_task is None else self._joined(name, examples, encoded)
+
+    def _joined(
+        self, name: str, examples: Iterable[Any], encoded: Iterable[EncodedExample]
+    ) -> Iterator[EncodedExample]:
+        report = TruncationReport()
+        of_student = self._student_task.encode(examples, report)
+        for example, teacher in zip(of_student, encoded, strict=True):
+            example.teacher = teacher
+            yield example
+        self._note(f"{name}, as the student reads it", report, self._student_task)
 
     def _encode(
         self, name: str, examples: Iterable[Any], folder: Path | None = None
@@ -81,17 +89,9 @@ class EncodedText:
         # Written before the store that reads this is finished: then the text is not read again.
         if folder is not None:
             write_json(make_folder(folder) / _FILE, dataclasses.asdict(report))
-        self._note(name, report)
+        self._note(name, report, self._task)
 
-    def _note(self, name: str, report: TruncationReport) -> None:
+    def _note(self, name: str, report: TruncationReport, task: Task) -> None:
         self.truncation[name] = dataclasses.asdict(report)
-        for line in report.warnings(self._task.encoder.seq_len, **self._task.truncation_words):
+        for line in report.warnings(task.encoder.seq_len, **task.truncation_words):
             logger.warning("%s: %s", name, line)
-
-
-def _joined(
-    of_student: Iterable[EncodedExample], of_teacher: Iterable[EncodedExample]
-) -> Iterator[EncodedExample]:
-    for example, teacher in zip(of_student, of_teacher, strict=True):
-        example.teacher = teacher
-        yield example

@@ -116,7 +116,12 @@ class TextStudentSettings(StudentSettings):
     def make(
         self, task: Task, teacher: keras.Model, kept_token_ids: np.ndarray | None
     ) -> keras.Model:
-        return BiLSTMTextStudent(**self.common(task, teacher, kept_token_ids))
+        encoder = task.encoder
+        # Among words of its own [CLS] and [SEP] are none; among the teacher's pieces they are read,
+        # as XtremeDistil's students do.
+        boundary = (encoder.cls_id, encoder.sep_id) if self.own_words else ()
+        common = self.common(task, teacher, kept_token_ids)
+        return BiLSTMTextStudent(**common, boundary_token_ids=boundary)
 
     def common(
         self, task: Task, teacher: keras.Model, kept_token_ids: np.ndarray | None
