@@ -13,8 +13,8 @@ from absl import flags
 shared_flags.define_data_flags()
 shared_flags.define_teacher_flags()
 shared_flags.define_training_flags(text_flags.RECIPE_NAMES, "tang")
-flags.set_default(flags.FLAGS["optimizer"], "adadelta")
-flags.set_default(flags.FLAGS["batch_size"], 256)
+flags.FLAGS.set_default("optimizer", "adadelta")
+flags.FLAGS.set_default("batch_size", 256)
 shared_flags.define_text_flags()
 # arXiv:1903.12136: h = 150, no dropout, AdaDelta, batches of 256.
 shared_flags.define_student_flags(("siamese", "bilstm"), dropout=0.0, hidden_dim=150)

@@ -337,8 +337,7 @@ def check_shared() -> None:
     if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
         raise InputError("--jit_compile=false: several devices always train through XLA.")
     if FLAGS.optimizer == "adadelta" and FLAGS["learning_rate_period"].present:
-        if FLAGS.learning_rate_period:
-            raise InputError("--learning_rate_period: --optimizer=adadelta keeps its rate.")
+        raise InputError("--learning_rate_period: --optimizer=adadelta keeps its rate.")
     if FLAGS.teacher != "scratch":
         given = [name for name in _SCRATCH_FLAGS if FLAGS[name].present]
         if given:

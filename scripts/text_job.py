@@ -179,8 +179,8 @@ class PairJob(TextJob):
             )
         if FLAGS.student == "siamese" and frame.text_segments != (0, 1):
             raise InputError(
-                f"--student=siamese: the tokenizer of {FLAGS.teacher} gives both texts of a pair one "
-                "segment, so that nothing tells them apart; take --student=bilstm."
+                f"--student=siamese: the tokenizer of {FLAGS.teacher} gives both texts of a pair "
+                "one segment, so that nothing tells them apart; take --student=bilstm."
             )
 
     def student_name(self) -> str:

@@ -31,6 +31,7 @@ TINY = [
     "--hidden_dim=8",
     "--epochs=2",
     "--batch_size=16",
+    "--optimizer=adam",
     "--learning_rate=1e-2",
     "--nomeasure_latency",
 ]
@@ -91,7 +92,7 @@ def finished(kind, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / kind
     flags = [*TINY, f"--data_dir={data}", f"--transfer_file={data / 'transfer.tsv'}"]
     flags += ["--embedding_dim=8", f"--recipe={'soft' if kind == 'classification' else 'tang'}"]
-    flags += ["--pooling=max"] if kind == "classification" else []
+    flags += ["--pooling=max", "--epochs=20"] if kind == "classification" else []
     done = run(kind, *flags, f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, flags
