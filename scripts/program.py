@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,21 +11,20 @@ from collections.abc import Callable, Sequence
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
 
-#: Said after Ctrl-C by the programs that distil.
-GO_ON = "interrupted: run the same command again, it goes on where it stopped"
 
-
-def run(main: Callable[[list[str]], None], interrupted: str = "interrupted") -> None:
+def run(main: Callable[[list[str]], None], goes_on: bool = False) -> None:
     """Runs a script: bad input and bad flags end in one line and exit status 2.
 
     Args:
         main: Gets what is left of the command line.
-        interrupted: What is said after Ctrl-C; the exit status is 130, as in a shell.
+        goes_on: Whether the same command goes on where a kill stopped it; it then ends at once at
+            Ctrl-C. The exit status is 130, as in a shell.
     """
     # A handler of our own: absl's puts date, process and line before each message.
     handler = logging.StreamHandler(sys.stderr)
@@ -35,9 +35,12 @@ def run(main: Callable[[list[str]], None], interrupted: str = "interrupted") -> 
     logger.propagate = False
     # It warns of each new shape that XLA compiles, which is the plan here: one a bucket.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("absl").setLevel(logging.WARNING)
 
     def guarded(arguments: list[str]) -> None:
+        if goes_on:
+            signal.signal(signal.SIGINT, _stop)
+        if not FLAGS["verbosity"].present:  # what TensorFlow says while it exports
+            absl_logging.set_verbosity(absl_logging.WARNING)
         try:
             if len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}; flags begin with --")
@@ -45,7 +48,7 @@ def run(main: Callable[[list[str]], None], interrupted: str = "interrupted") -> 
         except InputError as error:
             _fail(str(error))
         except KeyboardInterrupt:
-            print(f"\n{interrupted}", file=sys.stderr)
+            print("\ninterrupted", file=sys.stderr)
             sys.exit(130)
 
     def parse(arguments: Sequence[str]) -> list[str]:
@@ -57,6 +60,14 @@ def run(main: Callable[[list[str]], None], interrupted: str = "interrupted") -> 
             sys.exit(0)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _stop(number: int, frame: object) -> None:
+    # Not by an exception: raised inside one of TensorFlow's callbacks it would be lost. The run
+    # directory is whole at any moment.
+    line = "interrupted: run the same command again, it goes on where it stopped"
+    print(f"\n{line}", file=sys.stderr, flush=True)
+    os._exit(130)
 
 
 def _flag_error(message: str) -> str:

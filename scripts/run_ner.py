@@ -54,4 +54,4 @@ def _check_flags() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, program.GO_ON)
+    program.run(main, goes_on=True)

@@ -31,4 +31,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, program.GO_ON)
+    program.run(main, goes_on=True)
