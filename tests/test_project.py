@@ -162,7 +162,7 @@ def test_flags_that_the_readme_names_exist(flags_of_configs):
 
 
 def test_the_readme_and_ci_run_the_same_tests():
-    command = "bin/python -m pytest -q -n 2"
+    command = "bin/python -m pytest -q -n 2 --dist=worksteal"
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace('"', "")
 

@@ -110,6 +110,7 @@ def test_a_run_reports_accuracy_and_one_teacher_pass(finished, kind):
     assert (folder / "export" / "saved_model" / "saved_model.pb").is_file()
 
 
+@pytest.mark.parametrize("kind", ["classification"], indirect=True)
 def test_the_same_command_does_nothing_anew_and_another_is_refused(finished, kind):
     folder, flags = finished
     before = (folder / "student" / "model.safetensors").read_bytes()
@@ -118,6 +119,7 @@ def test_the_same_command_does_nothing_anew_and_another_is_refused(finished, kin
     assert "hidden_dim" in error_of(run(kind, *flags, "--hidden_dim=4", f"--output_dir={folder}"))
 
 
+@pytest.mark.parametrize("kind", ["pairs"], indirect=True)
 def test_a_run_that_was_killed_ends_in_the_same_student(finished, kind, tmp_path):
     folder, flags = finished
     flags = [*flags, "--checkpoint_minutes=0", f"--output_dir={tmp_path / 'run'}"]
@@ -143,6 +145,7 @@ def test_a_run_that_was_killed_ends_in_the_same_student(finished, kind, tmp_path
     assert load_report(tmp_path / "run" / "report.json")["teacher_passes"] == 1
 
 
+@pytest.mark.parametrize("kind", ["classification"], indirect=True)
 def test_a_student_of_its_own_words_runs_through_the_same_recipe(data, kind, tmp_path):
     flags = [*TINY, f"--data_dir={data}", f"--transfer_file={data / 'transfer.tsv'}"]
     flags += [f"--vectors_file={data / 'vectors.txt'}", "--channels=2", "--teacher_epochs=1"]
@@ -162,6 +165,7 @@ def test_a_student_of_its_own_words_runs_through_the_same_recipe(data, kind, tmp
     assert load_report(tmp_path / "run" / "report.json")["teacher_passes"] == 1
 
 
+@pytest.mark.parametrize("kind", ["pairs"], indirect=True)
 def test_augmented_rows_stand_in_for_transfer_text(data, kind, tmp_path):
     flags = [*TINY, f"--data_dir={data}", "--augment", "--augment_iterations=2", "--noexport"]
     flags += ["--recipe=hard", "--epochs=1", "--teacher_epochs=1", "--embedding_dim=8"]
@@ -172,6 +176,7 @@ def test_augmented_rows_stand_in_for_transfer_text(data, kind, tmp_path):
     assert 64 <= made <= 64 * (2 if kind == "classification" else 6)
 
 
+@pytest.mark.parametrize("kind", ["classification"], indirect=True)
 def test_bad_input_is_one_line_with_its_place(data, kind, tmp_path):
     good = [*TINY, f"--data_dir={data}", f"--output_dir={tmp_path / 'run'}", "--embedding_dim=8"]
     others = "pairs" if kind == "classification" else "classification"
