@@ -153,7 +153,7 @@ def test_files_that_a_document_names_exist(path: Path):
 
 def test_flags_that_the_readme_names_exist(flags_of_configs):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    known = {*flags_of_configs[""], "help", "flagfile"}
+    known = {*flags_of_configs[""], "help", "flagfile", "dist"}  # the last is pytest's
     for script in ("predict.py", "evaluate.py", "shared_flags.py"):
         source = (ROOT / "scripts" / script).read_text(encoding="utf-8")
         known |= set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source))

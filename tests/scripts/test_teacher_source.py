@@ -8,6 +8,7 @@ import pytest
 
 from xdistil.data.labels import Labels
 from xdistil.errors import InputError
+from xdistil.models import Teacher
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -24,10 +25,11 @@ def open_teacher(repository, tmp_path, monkeypatch):
         vocabulary = [*SPECIAL, *(f"piece{number}" for number in range(pieces - len(SPECIAL)))]
         (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in vocabulary))
         flags = types.SimpleNamespace(
-            teacher=str(folder), seq_len=16, teacher_epochs=1, teacher_dropout=None, scheme="words"
+            teacher=str(folder), seq_len=16, teacher_epochs=1, teacher_dropout=None
         )
         monkeypatch.setattr(teacher_source, "FLAGS", flags)
-        return teacher_source.open_teacher(types.SimpleNamespace(labels=Labels(["O", "B-PER"])))
+        corpus = types.SimpleNamespace(labels=Labels(["O", "B-PER"]))
+        return teacher_source.open_teacher(corpus, Teacher, num_classes=2)
 
     return open_teacher
 
