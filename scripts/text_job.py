@@ -228,10 +228,8 @@ def with_augmented(
         warnings.simplefilter("always")
         tagger = pos_tagger_for(language) if language else None
 
-        def made() -> Iterator[LabeledText]:
-            return Augmenter(settings, tagger).fit(data.train).augment(data.train)
-
-        count = sum(1 for _ in made())
+        augmenter = Augmenter(settings, tagger).fit(data.train)
+        count = sum(1 for _ in augmenter.augment(data.train))
     for message in dict.fromkeys(str(warning.message) for warning in told):
         logger.warning("augmentation: %s (--augment_language)", message)
     logger.info("augmentation: %d new texts", count)
@@ -239,7 +237,9 @@ def with_augmented(
     def transfer() -> Iterator[LabeledText]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield from made() if only else itertools.chain(data.transfer(), made())
+            if not only:
+                yield from data.transfer()
+            yield from augmenter.augment(data.train)
 
     parts = (dataclasses.asdict(settings), language, only, _tagger_versions())
     return dataclasses.replace(

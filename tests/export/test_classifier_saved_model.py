@@ -11,7 +11,7 @@ import tensorflow as tf
 from classifier_fixtures import LABELS, PAIR_LABELS
 
 from xdistil.data.encoding import TextEncoder
-from xdistil.errors import InputError, StorageError
+from xdistil.errors import InputError
 from xdistil.export.classifier_saved_model import ClassifierModule, export_classifier
 from xdistil.export.saved_model import export_saved_model
 
@@ -185,24 +185,6 @@ def test_a_folder_that_is_there_is_kept_unless_told(classifier, classifier_folde
     with pytest.raises(InputError, match="there already"):
         export_classifier(classifier, classifier_folder)
     assert (classifier_folder / "saved_model.pb").read_bytes() == before
-
-
-def test_a_full_disk_leaves_what_was_there_and_nothing_half_written(
-    classifier, tmp_path, monkeypatch
-):
-    folder = tmp_path / "classifier"
-    folder.mkdir()
-    (folder / "old").write_text("old")
-
-    def fail(module, path, signatures):
-        os.makedirs(path)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(tf.saved_model, "save", fail)
-    with pytest.raises(StorageError, match="No space left"):
-        export_classifier(classifier, folder, overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["classifier"]
-    assert (folder / "old").read_text() == "old"
 
 
 @pytest.mark.parametrize(

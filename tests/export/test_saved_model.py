@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from xdistil.data.encoding import TextEncoder
 from xdistil.errors import InputError, StorageError
+from xdistil.export.classifier_saved_model import export_classifier
 from xdistil.export.keras_tagger import KerasTagger
 from xdistil.export.predictor import load_predictor
 from xdistil.export.tagger_saved_model import TaggerModule, export_tagger
@@ -168,8 +169,13 @@ def test_a_folder_that_is_there_is_kept_unless_told(trained, saved_model):
     assert (saved_model / "saved_model.pb").read_bytes() == before
 
 
-def test_a_full_disk_leaves_what_was_there_and_nothing_half_written(trained, tmp_path, monkeypatch):
-    folder = tmp_path / "tagger"
+@pytest.mark.parametrize(
+    ("model", "export"), [("trained", export_tagger), ("classifier", export_classifier)]
+)
+def test_a_full_disk_leaves_what_was_there_and_nothing_half_written(
+    model, export, request, tmp_path, monkeypatch
+):
+    folder = tmp_path / "model"
     folder.mkdir()
     (folder / "old").write_text("old")
 
@@ -179,6 +185,6 @@ def test_a_full_disk_leaves_what_was_there_and_nothing_half_written(trained, tmp
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
     with pytest.raises(StorageError, match="No space left"):
-        export_tagger(trained, folder, overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["tagger"]
+        export(request.getfixturevalue(model), folder, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (folder / "old").read_text() == "old"

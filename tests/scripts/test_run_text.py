@@ -106,6 +106,9 @@ def test_a_run_reports_accuracy_and_one_teacher_pass(finished, kind):
     assert {"accuracy", "f1_macro", "per_language"} <= report["student"]["test"].keys()
     if kind == "classification":  # chance is a half: teacher and student have learnt something
         assert min(report[role]["test"]["accuracy"] for role in ("teacher", "student")) > 0.8
+    (stage, *_) = sorted((folder / "stages").glob("01-*"))
+    losses = [epoch["loss"] for epoch in json.loads((stage / "history.json").read_text())]
+    assert losses[-1] < losses[0]
     assert report["compression"] > 0
     assert (folder / "export" / "saved_model" / "saved_model.pb").is_file()
 

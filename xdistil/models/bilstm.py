@@ -81,15 +81,15 @@ class BiLSTMStudent(EmbeddingStudent):
         super().__init__(
             vocabulary_size,
             num_classes,
-            embedding_dim,
+            embedding_dim=embedding_dim,
+            hidden_dim=hidden_dim,
+            representation_dim=representation_dim,
+            dropout=dropout,
             channels=channels,
             kept_token_ids=kept_token_ids,
             unknown_token_id=unknown_token_id,
             **kwargs,
         )
-        self.hidden_dim = int(hidden_dim)
-        self.representation_dim = int(representation_dim)
-        self.dropout = float(dropout)
         self._make_layers()
         self._build_layers()
 
@@ -128,40 +128,6 @@ class BiLSTMStudent(EmbeddingStudent):
             "logits": logits,
             "hidden_states": (embedded, states),
             "representation": representation,
-        }
-
-    @property
-    def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
-        """Layers that learn together under gradual unfreezing, bottom to top."""
-        return {
-            "embedding": self.embedding_layers,
-            "bilstm": [self.bilstm],
-            "dense": [self.dense],
-            "head": [self.head],
-        }
-
-    @staticmethod
-    def expected_parameters(
-        vocabulary_size: int,
-        embedding_dim: int,
-        hidden_dim: int,
-        representation_dim: int,
-        num_classes: int,
-    ) -> int:
-        """Number of parameters of a student: embedding, BiLSTM, dense layer and head."""
-        return (
-            vocabulary_size * embedding_dim
-            + 8 * hidden_dim * (embedding_dim + hidden_dim + 1)
-            + (2 * hidden_dim + 1) * representation_dim
-            + (representation_dim + 1) * num_classes
-        )
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "representation_dim": self.representation_dim,
-            "dropout": self.dropout,
         }
 
 

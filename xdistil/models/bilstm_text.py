@@ -90,7 +90,10 @@ class BiLSTMTextStudent(EmbeddingStudent):
         super().__init__(
             vocabulary_size,
             num_classes,
-            embedding_dim,
+            embedding_dim=embedding_dim,
+            hidden_dim=hidden_dim,
+            representation_dim=representation_dim,
+            dropout=dropout,
             channels=channels,
             kept_token_ids=kept_token_ids,
             unknown_token_id=unknown_token_id,
@@ -98,9 +101,6 @@ class BiLSTMTextStudent(EmbeddingStudent):
         )
         if pooling not in POOLINGS:
             raise ValueError(f"`pooling` must be one of {POOLINGS}, received {pooling!r}.")
-        self.hidden_dim = int(hidden_dim)
-        self.representation_dim = int(representation_dim)
-        self.dropout = float(dropout)
         self.pooling = pooling
         self.activation = activation
         self.boundary_token_ids = tuple(int(token_id) for token_id in boundary_token_ids)
@@ -164,39 +164,9 @@ class BiLSTMTextStudent(EmbeddingStudent):
         """What the dense layer reads: `(batch_size, summary_dim)`."""
         return pool(states, mask, self.pooling)
 
-    @property
-    def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
-        """Layers that learn together under gradual unfreezing, bottom to top."""
-        return {
-            "embedding": self.embedding_layers,
-            "bilstm": [self.bilstm],
-            "dense": [self.dense],
-            "head": [self.head],
-        }
-
-    @staticmethod
-    def expected_parameters(
-        vocabulary_size: int,
-        embedding_dim: int,
-        hidden_dim: int,
-        representation_dim: int,
-        num_classes: int,
-        channels: int = 1,
-    ) -> int:
-        """Number of parameters of a student: embeddings, BiLSTM, dense layer and head."""
-        return (
-            channels * vocabulary_size * embedding_dim
-            + 8 * hidden_dim * (channels * embedding_dim + hidden_dim + 1)
-            + (2 * hidden_dim + 1) * representation_dim
-            + (representation_dim + 1) * num_classes
-        )
-
     def get_config(self) -> dict:
         return {
             **super().get_config(),
-            "hidden_dim": self.hidden_dim,
-            "representation_dim": self.representation_dim,
-            "dropout": self.dropout,
             "pooling": self.pooling,
             "activation": self.activation,
             "boundary_token_ids": list(self.boundary_token_ids),

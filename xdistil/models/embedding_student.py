@@ -1,4 +1,4 @@
-"""What the students that begin with an embedding share: from the teacher's ids to their rows."""
+"""What the BiLSTM students share: from the teacher's ids to their rows, sizes and layer groups."""
 
 from collections.abc import Sequence
 
@@ -52,12 +52,16 @@ class StaticEmbedding(keras.layers.Layer):
 class EmbeddingStudent(keras.Model):
     """Base of the students that read the teacher's ids, or words of their own, by an embedding.
 
-    Makes and builds the embedding; all that comes after it is the subclass's.
+    Makes and builds the embedding. What comes after it is the subclass's, which calls its layers
+    `bilstm`, `dense` and `head`.
 
     Args:
         vocabulary_size: int. Rows of the embedding (after pruning).
         num_classes: int. Width of the logits.
         embedding_dim: int. Width of the embedding, of each channel where there are two.
+        hidden_dim: int. Width of the BiLSTM's state of each direction.
+        representation_dim: int. Width of the dense layer.
+        dropout: float. Rate of each dropout.
         channels: int. 1: one embedding, which learns. 2: a second one beside it, side by side,
             which never learns; both begin with the rows that `set_embeddings` is given.
         kept_token_ids: optional sequence of `vocabulary_size` different token ids of the teacher:
@@ -74,8 +78,11 @@ class EmbeddingStudent(keras.Model):
         self,
         vocabulary_size: int,
         num_classes: int,
-        embedding_dim: int,
         *,
+        embedding_dim: int,
+        hidden_dim: int,
+        representation_dim: int,
+        dropout: float,
         channels: int = 1,
         kept_token_ids: Sequence[int] | None = None,
         unknown_token_id: int = 0,
@@ -87,6 +94,9 @@ class EmbeddingStudent(keras.Model):
         self.vocabulary_size = int(vocabulary_size)
         self.num_classes = int(num_classes)
         self.embedding_dim = int(embedding_dim)
+        self.hidden_dim = int(hidden_dim)
+        self.representation_dim = int(representation_dim)
+        self.dropout = float(dropout)
         self.channels = int(channels)
         self.unknown_token_id = int(unknown_token_id)
         self._row_of_token = None
@@ -141,6 +151,33 @@ class EmbeddingStudent(keras.Model):
         return tf.gather(tf.constant(self._row_of_token), tf.clip_by_value(token_ids, 0, last))
 
     @property
+    def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
+        """Layers that learn together under gradual unfreezing, bottom to top."""
+        return {
+            "embedding": self.embedding_layers,
+            "bilstm": [self.bilstm],
+            "dense": [self.dense],
+            "head": [self.head],
+        }
+
+    @staticmethod
+    def expected_parameters(
+        vocabulary_size: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        representation_dim: int,
+        num_classes: int,
+        channels: int = 1,
+    ) -> int:
+        """Number of parameters of a student: embeddings, BiLSTM, dense layer and head."""
+        return (
+            channels * vocabulary_size * embedding_dim
+            + 8 * hidden_dim * (channels * embedding_dim + hidden_dim + 1)
+            + (2 * hidden_dim + 1) * representation_dim
+            + (representation_dim + 1) * num_classes
+        )
+
+    @property
     def kept_token_ids(self) -> np.ndarray | None:
         """The teacher's token id of each embedding row, int32; `None` when nothing was pruned."""
         return None if self._kept_token_ids is None else self._kept_token_ids.copy()
@@ -169,6 +206,9 @@ class EmbeddingStudent(keras.Model):
             "vocabulary_size": self.vocabulary_size,
             "num_classes": self.num_classes,
             "embedding_dim": self.embedding_dim,
+            "hidden_dim": self.hidden_dim,
+            "representation_dim": self.representation_dim,
+            "dropout": self.dropout,
             "channels": self.channels,
             "kept_token_ids": None if kept is None else kept.tolist(),
             "unknown_token_id": self.unknown_token_id,
