@@ -1,6 +1,6 @@
-"""Subject `export`: does the SavedModel give the tags that the student in Keras gives?
+"""Subject `export`: does the SavedModel give the tags or labels that the student in Keras gives?
 
-Each of the two tags all sentences in a process of its own, by predict.py.
+Each of the two reads all sentences, texts or pairs in a process of its own, by predict.py.
 """
 
 import subprocess
@@ -12,8 +12,12 @@ from typing import Any
 from absl import flags
 from benchmark_memory import work_folder
 
+from xdistil.data.atomic_files import read_json
+from xdistil.data.corpus_kinds import LabeledTexts
+from xdistil.data.examples import LabeledText
 from xdistil.data.lines import numbered_lines
 from xdistil.data.readers import expand_files, read_tagged
+from xdistil.data.text_readers import read_labeled_text
 from xdistil.errors import InputError
 from xdistil.export.predictor import RUNTIMES
 from xdistil.report.text_table import text_table
@@ -30,8 +34,8 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "input",
         None,
-        "Files, globs too, comma-separated, gzip too: tagged (.tsv, .conll, .bio, .jsonl), or "
-        "plain text, a sentence a line.",
+        "Files, globs too, comma-separated, gzip too: labeled (.tsv, .conll, .bio, .csv, .jsonl), "
+        "or lines as predict.py reads them.",
         required=True,
     )
     flags.DEFINE_integer("sentences", 0, "Most sentences of each file; 0 = all.", lower_bound=0)
@@ -43,7 +47,7 @@ def measure() -> dict[str, Any]:
     files = expand_files(FLAGS.input)
     with work_folder(FLAGS.work_dir) as folder:
         text = folder / "sentences.txt"
-        counts = write_sentences(files, text, FLAGS.sentences)
+        counts = write_sentences(files, text, FLAGS.sentences, task_of(FLAGS.model))
         # The SavedModel first: where the run has none, that is said at once.
         tagged = {
             runtime: predict(FLAGS.model, runtime, text, folder / f"{runtime}.tsv")
@@ -52,22 +56,46 @@ def measure() -> dict[str, Any]:
     return {"model": FLAGS.model, **compare(files, counts, **tagged)}
 
 
-def sentences_of(path: str) -> Iterator[str]:
-    """The sentences of a file, words with a space between; blank ones are left out."""
-    if PurePath(path.removesuffix(".gz")).suffix.lower() in _TAGGED:
+def task_of(model: str) -> str:
+    """The task of a run: `"tagging"`, `"classification"` or `"pair_classification"`."""
+    config = read_json(Path(model, "student", "config.json"))
+    if config is None:
+        raise InputError(f"{model}: no finished run: it holds no student")
+    return config["task"]["name"]
+
+
+def sentences_of(path: str, task: str = "tagging") -> Iterator[str]:
+    """The lines that predict.py is given of a file; blank ones are left out.
+
+    Args:
+        path: labeled, or lines as they are.
+        task: what the file is labeled for.
+    """
+    suffix = PurePath(path.removesuffix(".gz")).suffix.lower()
+    if task == "tagging" and suffix in _TAGGED:
         lines = (" ".join(sentence.words) for sentence in read_tagged(path))
+    elif task != "tagging" and suffix in LabeledTexts.suffixes:
+        texts = read_labeled_text(path, pairs=task == "pair_classification")
+        lines = (_line_of(text) for text in texts)
     else:
         lines = (line for _, line in numbered_lines(path))
     return (line.replace("\n", " ") for line in lines if line.strip())
 
 
-def write_sentences(files: Sequence[str], text: Path, most: int = 0) -> list[int]:
+def _line_of(text: LabeledText) -> str:
+    return text.text if text.text_pair is None else f"{text.text}\t{text.text_pair}"
+
+
+def write_sentences(
+    files: Sequence[str], text: Path, most: int = 0, task: str = "tagging"
+) -> list[int]:
     """Write the sentences of all files, a line each.
 
     Args:
         files: the files, see `sentences_of`.
         text: gets the sentences.
         most: sentences of each file; 0 = all.
+        task: see `sentences_of`.
 
     Returns:
         How many sentences each file gave.
@@ -76,7 +104,7 @@ def write_sentences(files: Sequence[str], text: Path, most: int = 0) -> list[int
     with open(text, "w", encoding="utf-8", newline="\n") as output:
         for path in files:
             count = 0
-            for count, sentence in enumerate(sentences_of(path), 1):
+            for count, sentence in enumerate(sentences_of(path, task), 1):
                 output.write(f"{sentence}\n")
                 if count == most:
                     break
@@ -87,7 +115,7 @@ def write_sentences(files: Sequence[str], text: Path, most: int = 0) -> list[int
 
 
 def predict(model: str, runtime: str, text: Path, output: Path) -> list[str]:
-    """What predict.py says, in a process of its own: words, a tab, tags; a line a sentence.
+    """What predict.py says, in a process of its own: text, a tab, tags or label; a line each.
 
     Raises:
         InputError: it did not end well; the message holds the last line that it printed.
@@ -152,6 +180,6 @@ def table(result: dict[str, Any]) -> str:
     for one in result["shown"]:
         lines.append(f"{one['file']}, sentence {one['sentence']}:")
         lines += [f"  {name:11}  {one[name]}" for name in RUNTIMES]
-    verdict = f"{result['differing']:,} DIFFER" if result["differing"] else "the same tags for all"
+    verdict = f"{result['differing']:,} DIFFER" if result["differing"] else "the same for all"
     lines.append(f"{result['sentences']:,} sentences, Keras against SavedModel: {verdict}")
     return "\n".join(lines)

@@ -1,4 +1,7 @@
-"""Subject `memory`: the peak resident size of a whole run, with 1 and with 10 times the text."""
+"""Subject `memory`: the peak resident size of a whole run, with 1 and with 10 times the text.
+
+The text is transfer text that run_ner.py reads, or what run_classification.py --augment makes.
+"""
 
 import contextlib
 import shlex
@@ -8,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from benchmark_runs import SMALL_RUN, run_to_the_end, write_synthetic_corpus
+from benchmark_runs import (
+    SMALL_RUN,
+    run_to_the_end,
+    write_synthetic_corpus,
+    write_synthetic_texts,
+)
 
 from xdistil.data.atomic_files import make_folder
 from xdistil.report.report import load_report
@@ -18,14 +26,18 @@ FLAGS = flags.FLAGS
 LIMIT = 1.15
 # Wide enough that the large text's teacher outputs, held in memory, would be past the limit by far:
 # 300,000 sentences of about 13 positions x 256 x 2 bytes are 2 GB.
-_WIDE = ("--teacher_hidden_dim=256", "--teacher_heads=4", "--recipe=D4.1", "--batch_size=128")
+_WIDE = ("--teacher_hidden_dim=256", "--teacher_heads=4", "--batch_size=128")
+_LABELED_TEXTS = 3000
 
 
 def define_flags() -> None:
     """The subject's flags."""
+    flags.DEFINE_enum(
+        "growing", "transfer", list(_COMMANDS), "What there is more of: transfer text, or new rows."
+    )
     flags.DEFINE_integer("transfer_sentences", 30_000, "Sentences of the small run.", lower_bound=1)
     flags.DEFINE_integer("factor", 10, "How many times more the large run has.", lower_bound=2)
-    flags.DEFINE_string("run_flags", "", "Further flags of run_ner.py, in quotes.")
+    flags.DEFINE_string("run_flags", "", "Further flags of the program, in quotes.")
     flags.DEFINE_string("work_dir", None, "Folder to keep; default: one that is removed after.")
 
 
@@ -57,23 +69,45 @@ def work_folder(path: str | None) -> Iterator[Path]:
 
 def _one_run(folder: Path, sentences: int, run_flags: list[str]) -> dict[str, Any]:
     name = f"transfer-{sentences}"
-    files = write_synthetic_corpus(folder / f"{name}-text", transfer_sentences=sentences)
+    program, own = _COMMANDS[FLAGS.growing](folder / f"{name}-text", sentences)
     output = folder / name
     finished = run_to_the_end(
-        [*SMALL_RUN, *_WIDE, *files, *run_flags, f"--output_dir={output}", "--overwrite"],
+        [*SMALL_RUN, *_WIDE, *own, *run_flags, f"--output_dir={output}", "--overwrite"],
         log=folder / f"{name}.log",
+        program=program,
     )
+    report = load_report(output)
     return {
-        "transfer_sentences": sentences,
+        # Of augmentation somewhat less than was asked for: what comes twice is dropped.
+        "transfer_sentences": report["truncation"]["transfer"]["sentences"],
         "peak_memory_bytes": finished.peak_memory_bytes,
         "seconds": finished.seconds,
-        "teacher_passes": load_report(output)["teacher_passes"],
+        "teacher_passes": report["teacher_passes"],
     }
+
+
+def _with_transfer(folder: Path, sentences: int) -> tuple[str, list[str]]:
+    return "ner", [
+        *write_synthetic_corpus(folder, transfer_sentences=sentences),
+        "--recipe=D4.1",
+    ]
+
+
+def _with_augmentation(folder: Path, sentences: int) -> tuple[str, list[str]]:
+    iterations = max(1, round(sentences / _LABELED_TEXTS))
+    return "classification", [
+        *write_synthetic_texts(folder, labeled_texts=_LABELED_TEXTS),
+        *("--recipe=soft", "--augment", f"--augment_iterations={iterations}"),
+    ]
+
+
+# What there is more of: the program and its flags.
+_COMMANDS = {"transfer": _with_transfer, "augmentation": _with_augmentation}
 
 
 def table(result: dict[str, Any]) -> str:
     """The result as text."""
-    rows = [["transfer sentences", "peak, MiB", "seconds"]]
+    rows = [["transfer texts", "peak, MiB", "seconds"]]
     for run in result["runs"]:
         rows.append(
             [

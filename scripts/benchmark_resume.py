@@ -9,7 +9,13 @@ from typing import Any
 
 from absl import flags
 from benchmark_memory import work_folder
-from benchmark_runs import SMALL_RUN, run_program, run_to_the_end, write_synthetic_corpus
+from benchmark_runs import (
+    SMALL_RUN,
+    run_program,
+    run_to_the_end,
+    write_synthetic_corpus,
+    write_synthetic_texts,
+)
 
 from xdistil.report.report import load_report
 from xdistil.report.text_table import text_table
@@ -20,30 +26,34 @@ WEIGHTS = Path("student", "model.safetensors")
 
 def define_flags() -> None:
     """The subject's flags."""
+    flags.DEFINE_enum(
+        "program", "ner", ["ner", "classification", "pairs"], "What is run; texts are augmented."
+    )
     flags.DEFINE_integer("kills", 5, "Moments, each in a run of its own.", lower_bound=1)
     flags.DEFINE_integer("transfer_sentences", 2000, "Sentences of transfer text.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of the moments.")
-    flags.DEFINE_string("run_flags", "", "Further flags of run_ner.py, in quotes.")
+    flags.DEFINE_string("run_flags", "", "Further flags of the program, in quotes.")
     flags.DEFINE_string("work_dir", None, "Folder to keep; default: one that is removed after.")
 
 
 def measure() -> dict[str, Any]:
     """An undisturbed run, then one killed at each moment, then one killed at all of them."""
     with work_folder(FLAGS.work_dir) as folder:
-        files = write_synthetic_corpus(folder / "text", transfer_sentences=FLAGS.transfer_sentences)
-        command = [*SMALL_RUN, "--checkpoint_minutes=0.05", *files, *shlex.split(FLAGS.run_flags)]
+        own = _own_flags(folder / "text", FLAGS.program, FLAGS.transfer_sentences)
+        command = [*SMALL_RUN, "--checkpoint_minutes=0.05", *own, *shlex.split(FLAGS.run_flags)]
         undisturbed = folder / "undisturbed"
         finished = run_to_the_end(
             [*command, f"--output_dir={undisturbed}", "--overwrite"],
             log=folder / "undisturbed.log",
+            program=FLAGS.program,
         )
         expected = sha256(undisturbed / WEIGHTS)
         moments = kill_moments(finished.seconds, FLAGS.kills, FLAGS.seed)
         trials = [
-            _trial(folder, f"killed-{number}", command, [moment], expected)
+            _trial(folder, f"killed-{number}", command, [moment], expected, FLAGS.program)
             for number, moment in enumerate(moments, 1)
         ]
-        trials.append(_trial(folder, "killed-each-time", command, moments, expected))
+        trials.append(_trial(folder, "killed-each-time", command, moments, expected, FLAGS.program))
     return {"seconds": finished.seconds, "sha256": expected, "trials": trials, **tally(trials)}
 
 
@@ -67,8 +77,22 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _own_flags(folder: Path, program: str, sentences: int) -> list[str]:
+    if program == "ner":
+        return [*write_synthetic_corpus(folder, transfer_sentences=sentences), "--recipe=D4.2"]
+    pairs = program == "pairs"
+    texts = write_synthetic_texts(folder, labeled_texts=300, pairs=pairs)
+    iterations = max(1, round(sentences / (900 if pairs else 300)))
+    return [*texts, "--recipe=staged", "--augment", f"--augment_iterations={iterations}"]
+
+
 def _trial(
-    folder: Path, name: str, command: list[str], moments: list[float], expected: str
+    folder: Path,
+    name: str,
+    command: list[str],
+    moments: list[float],
+    expected: str,
+    program: str = "ner",
 ) -> dict[str, Any]:
     output, log = folder / name, folder / f"{name}.log"
     # A run that an earlier call finished here would pass for this one. --overwrite would do, but
@@ -76,8 +100,11 @@ def _trial(
     if (output / "config.json").exists():
         shutil.rmtree(output)
     command = [*command, f"--output_dir={output}"]
-    statuses = [run_program(command, log=log, kill_after=moment).status for moment in moments]
-    finished = run_to_the_end(command, log=log)
+    statuses = [
+        run_program(command, log=log, kill_after=moment, program=program).status
+        for moment in moments
+    ]
+    finished = run_to_the_end(command, log=log, program=program)
     return {
         "name": name,
         "moments": moments,

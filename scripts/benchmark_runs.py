@@ -1,4 +1,4 @@
-"""Runs of run_ner.py as processes of their own, for the benchmarks that look at whole runs."""
+"""Runs as processes of their own, for the benchmarks that look at whole runs."""
 
 import contextlib
 import dataclasses
@@ -17,10 +17,10 @@ from xdistil.data.atomic_files import make_folder
 from xdistil.errors import InputError
 
 SCRIPTS = Path(__file__).resolve().parent
-# A run that takes seconds: what is measured is how it behaves, not what it learns.
+# A run that takes seconds, of any program: what is measured is how it behaves, not what it learns.
 SMALL_RUN = shlex.split(
     "--teacher=scratch --teacher_layers=2 --teacher_hidden_dim=64 --teacher_heads=2 "
-    "--teacher_vocabulary=2000 --teacher_epochs=1 --recipe=D4.2 --epochs=1 --embedding_dim=32 "
+    "--teacher_vocabulary=2000 --teacher_epochs=1 --epochs=1 --embedding_dim=32 "
     "--hidden_dim=64 --batch_size=64 --seq_len=64 --noexport --nomeasure_latency"
 )
 _SYLLABLES = ("ba", "de", "fi", "go", "hu", "ka", "le", "mi", "no", "pu", "ra", "zu", "shan", "tor")
@@ -123,10 +123,8 @@ def write_synthetic_corpus(
     """
     make_folder(folder)
     rng = random.Random(seed)
-    names = {kind: [_word(rng, 3).capitalize() for _ in range(200)] for kind in _TYPES}
-    words = [_word(rng, rng.randint(1, 3)) for _ in range(800)]
-    sizes = {"train": labeled_sentences, "dev": labeled_sentences // 3}
-    sizes["test"] = sizes["dev"]
+    words, names = _words_and_names(rng)
+    sizes = _sizes(labeled_sentences)
     for split, size in sizes.items():
         with open(folder / f"{split}.tsv", "w", encoding="utf-8") as file:
             for pairs in _sentences(rng, words, names, size):
@@ -143,6 +141,43 @@ def write_synthetic_corpus(
         f"--transfer_file={folder / 'transfer.txt'}",
         f"--labels_file={folder / 'labels.tsv'}",
     ]
+
+
+def write_synthetic_texts(
+    folder: Path, *, labeled_texts: int, pairs: bool = False, seed: int = 0
+) -> list[str]:
+    """Write labeled texts, or pairs, of made-up words; the class tells what kind of name is in it.
+
+    Args:
+        folder: gets `{train,dev,test}.tsv`.
+        labeled_texts: lines of `train.tsv`; the others have a third of that.
+        pairs: whether a line has two texts; its class then tells whether their kinds agree.
+        seed: of the draw.
+
+    Returns:
+        The flag that names the folder.
+    """
+    make_folder(folder)
+    rng = random.Random(seed)
+    words, names = _words_and_names(rng)
+    for split, size in _sizes(labeled_texts).items():
+        sentences = _sentences(rng, words, names, size * (1 + pairs))
+        with open(folder / f"{split}.tsv", "w", encoding="utf-8") as file:
+            for texts in zip(*[sentences] * (1 + pairs), strict=True):
+                kinds = {tag[2:] for text in texts for _, tag in text if tag != "O"}
+                label = ("same" if len(kinds) == 1 else "other") if pairs else kinds.pop()
+                columns = [" ".join(word for word, _ in text) for text in texts]
+                file.write("\t".join([*columns, label]) + "\n")
+    return [f"--data_dir={folder}"]
+
+
+def _words_and_names(rng: random.Random) -> tuple[list[str], dict[str, list[str]]]:
+    names = {kind: [_word(rng, 3).capitalize() for _ in range(200)] for kind in _TYPES}
+    return [_word(rng, rng.randint(1, 3)) for _ in range(800)], names
+
+
+def _sizes(labeled: int) -> dict[str, int]:
+    return {"train": labeled, "dev": labeled // 3, "test": labeled // 3}
 
 
 def _word(rng: random.Random, syllables: int) -> str:

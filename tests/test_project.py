@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("data", "models", "metrics", "tasks", "distillation", "export", "report")
 SOURCES = sorted([*ROOT.glob("xdistil/**/*.py"), *ROOT.glob("scripts/*.py")])
 CONFIGS = sorted(ROOT.glob("configs/*.cfg"))
+PROGRAMS = ("run_ner", "run_classification", "run_pairs")
 LANGUAGES = sorted(path.parent.name for path in ROOT.glob("configs/sample/*/source.txt"))
 
 
@@ -77,45 +78,58 @@ def test_every_folder_of_sources_is_a_package_that_setup_finds():
 
 @pytest.fixture(scope="module")
 def flags_of_configs() -> dict[str, dict[str, object]]:
-    """`{config: {flag: value}}` as run_ner.py reads them, and its defaults under `""`.
+    """`{config: {flag: value}}` as the program that it names reads it; the defaults of each
+    program under its own name.
 
-    In a process of its own: absl holds flags in one global place.
+    In processes of their own: absl holds flags in one global place.
     """
-    program = """
-import json, sys
+    read = """
+import importlib, json, sys
 sys.path.insert(0, "scripts")
-import run_ner
+program, *configs = sys.argv[1:]
+importlib.import_module(program)
 from absl import flags
 parsed = {}
-for config in ["", *sys.argv[1:]]:
+for config in ["", *configs]:
     flags.FLAGS.unparse_flags()
     for name in flags.FLAGS:
         flags.FLAGS[name].unparse()
     own = [f"--flagfile={config}"] if config else []
-    flags.FLAGS(["run_ner", "--teacher=x", "--output_dir=y", *own])
-    parsed[config] = flags.FLAGS.flag_values_dict()
+    flags.FLAGS([program, "--teacher=x", "--output_dir=y", *own])
+    parsed[config or program] = flags.FLAGS.flag_values_dict()
 print(json.dumps(parsed, default=str))
 """
-    names = [short(path) for path in CONFIGS]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *names], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    parsed = {}
+    for program in PROGRAMS:
+        configs = [short(path) for path in CONFIGS if program_of(path) == program]
+        done = subprocess.run(
+            [sys.executable, "-c", read, program, *configs],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        parsed |= json.loads(done.stdout)
+    return parsed
+
+
+def program_of(config: Path) -> str:
+    """The program that a configuration's command names."""
+    return re.search(r"python scripts/(run_\w+)\.py", config.read_text(encoding="utf-8"))[1]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=short)
-def test_a_config_is_read_by_run_ner(path: Path, flags_of_configs):
-    values = flags_of_configs[short(path)]
-    assert values["recipe"] == "D4.2"
-    assert values["student"] == "bilstm"
+def test_a_config_is_read_by_its_program(path: Path, flags_of_configs):
+    assert flags_of_configs[short(path)] != flags_of_configs[program_of(path)]
+    given = re.findall(r"^--(?:no)?(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(given) == len(set(given))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=short)
 def test_a_config_opens_with_its_command_its_time_and_what_to_expect(path: Path):
     head = path.read_text(encoding="utf-8").split("\n--", maxsplit=1)[0]
     assert all(not line or line.startswith("#") for line in head.splitlines())
-    assert f"python scripts/run_ner.py --flagfile={short(path)} " in head
+    assert f"python scripts/{program_of(path)}.py --flagfile={short(path)} " in head
     assert "# Time:" in head
     assert "# Expect:" in head
 
@@ -153,7 +167,8 @@ def test_files_that_a_document_names_exist(path: Path):
 
 def test_flags_that_the_readme_names_exist(flags_of_configs):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    known = {*flags_of_configs[""], "help", "flagfile", "dist"}  # the last is pytest's
+    known = {"help", "flagfile", "dist"}  # the last is pytest's
+    known = known.union(*(flags_of_configs[program] for program in PROGRAMS))
     for script in ("predict.py", "evaluate.py", "shared_flags.py"):
         source = (ROOT / "scripts" / script).read_text(encoding="utf-8")
         known |= set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source))

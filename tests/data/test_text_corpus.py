@@ -192,6 +192,19 @@ def test_a_split_that_is_missing_or_double_is_told(folder):
         load(folder)
 
 
+@pytest.mark.parametrize("below", [False, True])
+def test_test_text_may_be_missing_and_that_is_told(folder, below):
+    (folder / "test.csv").unlink()
+    if below:
+        (folder / "xx").mkdir()
+        for path in list(folder.iterdir()):
+            if path.is_file():
+                path.rename(folder / "xx" / path.name)
+    corpus = load(folder)
+    assert corpus.test == [] and len(corpus.dev) > 0
+    assert any("no test text" in line for line in corpus.warnings)
+
+
 def test_splits_in_a_folder_and_below_it_are_refused(folder):
     (folder / "de").mkdir()
     (folder / "de" / "train.tsv").write_text(rows(1))

@@ -109,6 +109,12 @@ def test_a_line_break_within_quotes_belongs_to_the_text_and_counts_as_a_line(wri
         next(texts)
 
 
+def test_a_quote_that_is_never_closed_is_told_where_it_began(write):
+    path = write("a.csv", 'Ada left,x\n"Rosa stayed,x\n' + "and so on and so on,x\n" * 10_000)
+    with pytest.raises(InputError, match=r"a\.csv:2: a text of more than .* likely not closed"):
+        list(read_labeled_text(path))
+
+
 def test_nothing_is_quoted_between_tabs(write):
     path = write("a.tsv", '"Rain, he said\tweather\n')
     assert list(read_labeled_text(path)) == [LabeledText('"Rain, he said', "weather")]

@@ -139,6 +139,20 @@ def test_the_synthetic_corpus_is_tagged_right_and_the_same_each_time(tmp_path):
     assert len((tmp_path / "a" / "transfer.txt").read_text().splitlines()) == 50
 
 
+@pytest.mark.parametrize("pairs", [False, True])
+def test_the_synthetic_texts_are_labeled_and_the_same_each_time(tmp_path, pairs):
+    from benchmark_runs import write_synthetic_texts
+
+    for name in ("a", "b"):
+        flags = write_synthetic_texts(tmp_path / name, labeled_texts=60, pairs=pairs)
+    assert flags == [f"--data_dir={tmp_path / 'b'}"]
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    rows = [row.split("\t") for row in (tmp_path / "a" / "train.tsv").read_text().splitlines()]
+    assert len(rows) == 60 and {len(row) for row in rows} == {2 + pairs}
+    assert {row[-1] for row in rows} == ({"same", "other"} if pairs else {"PER", "LOC", "ORG"})
+
+
 def test_moments_lie_one_in_each_part_of_the_run():
     from benchmark_resume import kill_moments
 
@@ -359,9 +373,21 @@ def test_the_export_is_compared_sentence_by_sentence_and_file_by_file(tmp_path, 
     assert "saved_model  Ada lives in Turin\tO O O B-LOC" in printed
     assert printed.endswith("4 sentences, Keras against SavedModel: 1 DIFFER")
     same = benchmark_export.compare(files, counts, lines["keras"], lines["keras"])
-    assert benchmark_export.table(same).endswith("the same tags for all")
+    assert benchmark_export.table(same).endswith("the same for all")
     with pytest.raises(InputError, match="saved_model wrote 3 lines for 4 sentences"):
         benchmark_export.compare(files, counts, lines["keras"], lines["saved_model"][1:])
+
+
+def test_texts_and_pairs_are_written_as_predict_reads_them(tmp_path):
+    import benchmark_export
+
+    (tmp_path / "a.csv").write_text('"Rain, again",weather\nPlay,music\n')
+    (tmp_path / "b.tsv").write_text("Rain\tSun\tother\n")
+    (tmp_path / "c.txt").write_text("Snow\n\nWind\n")
+    read = benchmark_export.sentences_of
+    assert list(read(str(tmp_path / "a.csv"), "classification")) == ["Rain, again", "Play"]
+    assert list(read(str(tmp_path / "b.tsv"), "pair_classification")) == ["Rain\tSun"]
+    assert list(read(str(tmp_path / "c.txt"), "classification")) == ["Snow", "Wind"]
 
 
 def test_a_prediction_that_fails_ends_the_benchmark_with_its_last_line(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, Generic, TypeVar
 
 from xdistil.data.atomic_files import sha256_of_file
-from xdistil.data.corpus_files import SPLITS, CorpusFiles, SplitFiles, missing_languages
+from xdistil.data.corpus_files import CorpusFiles, SplitFiles, missing_languages
 from xdistil.data.corpus_kinds import CorpusKind, LabeledTexts, TaggedSentences
 from xdistil.data.examples import LabeledText, TaggedSentence
 from xdistil.data.labels import Labels
@@ -20,6 +20,7 @@ from xdistil.errors import InputError
 Example = TypeVar("Example", TaggedSentence, LabeledText)
 Read = Callable[[], Iterator[Any]]
 Key = Callable[[Any], str]
+_NO_TEST = "no test text: neither teacher nor student will be scored; the report holds no score"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +135,10 @@ def load_text_corpus(
 
 
 def _load(kind: CorpusKind, files: CorpusFiles, limits: CorpusLimits) -> Corpus:
-    paths = {split: files.of_split(split, kind.suffixes) for split in SPLITS}
+    paths = {split: files.of_split(split, kind.suffixes) for split in ("train", "dev")}
+    # The one split that a run can do without.
+    scored = files.has_split("test", kind.suffixes)
+    paths["test"] = files.of_split("test", kind.suffixes) if scored else []
     transfer_files = expand_files(files.transfer) if files.transfer else []
     _check_files(paths, transfer_files)
     reports = {split: kind.new_report() for split in paths}
@@ -164,7 +168,7 @@ def _load(kind: CorpusKind, files: CorpusFiles, limits: CorpusLimits) -> Corpus:
         fingerprint=_fingerprint(kind, paths, transfer_files, inputs, labels, limits),
         inputs=inputs,
         warnings=[
-            *missing_languages(paths),
+            *(missing_languages(paths) if scored else [_NO_TEST]),
             *_small_classes(sizes, limits.labeled_per_class),
             *kind.warnings(reports.values(), train, labels),
         ],

@@ -10,6 +10,7 @@ from xdistil.data.readers import (
     files_of_split,
     split_file,
     split_files,
+    subfolders,
 )
 from xdistil.errors import InputError
 
@@ -60,6 +61,20 @@ class CorpusFiles:
         if self._is_flat(suffixes):
             return [(split_file(self.data_dir, split, suffixes), None)]
         return list(split_files(self.data_dir, self.languages, split, suffixes))
+
+    def has_split(self, split: str, suffixes: Sequence[str] = TAGGED_SUFFIXES) -> bool:
+        """Whether there is any file of train, dev or test.
+
+        Args:
+            split: One of the three.
+            suffixes: Of the files that `data_dir` may hold.
+        """
+        if not self.data_dir or getattr(self, split):
+            return bool(getattr(self, split))
+        folder = Path(self.data_dir)
+        languages = self.languages or subfolders(folder)
+        folders = [folder, *(folder / language for language in languages)]
+        return any(files_of_split(one, split, suffixes) for one in folders)
 
     def labels_file(self, suffixes: Sequence[str] = TAGGED_SUFFIXES) -> str | None:
         """The labels file that was given, or lies beside the splits; `None` without either.

@@ -225,7 +225,7 @@ def _file_of_language(
 ) -> str:
     folder = Path(data_dir, language)
     if not folder.is_dir():
-        there = ", ".join(_subfolders(data_dir)) or "none"
+        there = ", ".join(subfolders(data_dir)) or "none"
         raise InputError(f"{folder}: no such folder: the languages of {data_dir} are {there}")
     return split_file(folder, split, suffixes)
 
@@ -269,7 +269,15 @@ def files_of_split(
     return [Path(folder, name) for name in names if Path(folder, name).is_file()]
 
 
-def _subfolders(data_dir: str | os.PathLike) -> list[str]:
+def subfolders(data_dir: str | os.PathLike) -> list[str]:
+    """The names of the folders in a folder, sorted.
+
+    Args:
+        data_dir: the folder.
+
+    Raises:
+        InputError: there is no such folder.
+    """
     if not Path(data_dir).is_dir():
         raise InputError(f"{data_dir}: no such folder: give one with a subfolder for each language")
     return sorted(path.name for path in Path(data_dir).iterdir() if path.is_dir())
@@ -278,7 +286,7 @@ def _subfolders(data_dir: str | os.PathLike) -> list[str]:
 def _languages_with(data_dir: str | os.PathLike, split: str, suffixes: Sequence[str]) -> list[str]:
     languages = [
         name
-        for name in _subfolders(data_dir)
+        for name in subfolders(data_dir)
         if files_of_split(Path(data_dir, name), split, suffixes)
     ]
     if not languages:

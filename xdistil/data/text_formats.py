@@ -137,6 +137,11 @@ def _comma_separated(path: str, lines: Lines) -> Iterator[tuple[int, list[str]]]
                 yield begin, fields
             begin = reader.line_num + 1
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise InputError(
+                f"{path}:{begin}: a text of more than {csv.field_size_limit():,} characters: a "
+                'double quote is likely not closed; write a quote within a text twice ("")'
+            ) from None
         raise InputError(
             f"{path}:{begin}: not comma-separated text ({error}): put a text with commas, line "
             'breaks or quotes between double quotes, and write a quote within it twice ("")'
