@@ -1,13 +1,11 @@
 """scripts/evaluate.py gives the scores of the metrics room, from either runtime."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 from classifier_fixtures import LABELS, PAIR_LABELS
+from forked_programs import as_text, run_forked
 
 from xdistil.data.readers import read_folder
 from xdistil.data.text_readers import read_labeled_text
@@ -25,14 +23,7 @@ DATA = {
 @pytest.fixture(scope="module")
 def evaluate(repository):
     def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "scripts/evaluate.py", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=repository,
-            env=os.environ | {"PYTHONPATH": str(repository)},
-            check=False,
-        )
+        return as_text(run_forked(["scripts/evaluate.py", *arguments], cwd=repository))
 
     return run
 

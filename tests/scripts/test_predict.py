@@ -1,12 +1,10 @@
 """scripts/predict.py answers lines in order, and says in one line what is wrong."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from classifier_fixtures import LABELS, PAIR_LABELS
+from forked_programs import run_forked
 
 from xdistil.export.predictor import load_predictor
 
@@ -23,13 +21,11 @@ LINES = (
 @pytest.fixture(scope="module")
 def predict(repository):
     def run(*arguments, stdin=b""):
-        return subprocess.run(
-            [sys.executable, "scripts/predict.py", *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
+        return run_forked(
+            ["scripts/predict.py", *arguments],
+            stdin=stdin,
             cwd=repository,
-            env=os.environ | {"PYTHONPATH": str(repository), "PYTHONIOENCODING": "ascii"},
-            check=False,
+            env={"PYTHONIOENCODING": "ascii"},
         )
 
     return run

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked_programs import as_text, run_forked
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "configs" / "sample"
@@ -42,7 +43,12 @@ def command(*flags):
     return [sys.executable, str(ROOT / "scripts" / "run_ner.py"), *map(str, flags)]
 
 
-def run(*flags, **kwargs):
+def run(*flags):
+    return as_text(run_forked(command(*flags)[1:]))
+
+
+def run_anew(*flags, **kwargs):
+    """As a user does it, libraries and all."""
     return subprocess.run(
         command(*flags), capture_output=True, text=True, check=False, timeout=400, **kwargs
     )
@@ -157,7 +163,7 @@ def test_a_checkpoint_that_cannot_be_read_is_refused(good, tmp_path, config, mes
 def whole(tmp_path_factory):
     """An undisturbed run, as a folder."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    done = run(*TINY, f"--output_dir={folder}")
+    done = run_anew(*TINY, f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done
 
@@ -291,7 +297,7 @@ def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole
 
     # First there is no room for the teacher's checkpoint, then none for its targets.
     for size, file in ((60_000, "stages/00-teacher/"), (150_000, "teacher_targets/transfer/")):
-        message = error_of(run(*TINY, f"--output_dir={folder}", preexec_fn=limit(size)))
+        message = error_of(run_anew(*TINY, f"--output_dir={folder}", preexec_fn=limit(size)))
         assert "cannot write" in message and file in message
     assert not list(folder.rglob("*.partial"))
     done = run(*TINY, "--noexport", f"--output_dir={folder}")

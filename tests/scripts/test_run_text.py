@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_programs import as_text, run_forked
 
 from xdistil.report.report import load_report
 
@@ -74,9 +75,7 @@ def command(kind, *flags):
 
 
 def run(kind, *flags):
-    return subprocess.run(
-        command(kind, *flags), capture_output=True, text=True, check=False, timeout=400
-    )
+    return as_text(run_forked(command(kind, *flags)[1:]))
 
 
 def error_of(done):
