@@ -6,17 +6,17 @@ Each of the two reads all sentences, texts or pairs in a process of its own, by 
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 from benchmark_memory import work_folder
 
 from xdistil.data.atomic_files import read_json
-from xdistil.data.corpus_kinds import LabeledTexts
 from xdistil.data.examples import LabeledText
 from xdistil.data.lines import numbered_lines
 from xdistil.data.readers import expand_files, read_tagged
+from xdistil.data.text_formats import format_of
 from xdistil.data.text_readers import read_labeled_text
 from xdistil.errors import InputError
 from xdistil.export.predictor import RUNTIMES
@@ -25,6 +25,7 @@ from xdistil.report.text_table import text_table
 FLAGS = flags.FLAGS
 PREDICT = Path(__file__).resolve().parent / "predict.py"
 _TAGGED = (".tsv", ".conll", ".bio", ".iob", ".iob2", ".jsonl", ".ndjson", ".json")
+_LABELED_TEXTS = (".tsv", ".csv", ".jsonl", ".ndjson", ".json")
 _SHOWN = 5
 
 
@@ -71,10 +72,10 @@ def sentences_of(path: str, task: str = "tagging") -> Iterator[str]:
         path: labeled, or lines as they are.
         task: what the file is labeled for.
     """
-    suffix = PurePath(path.removesuffix(".gz")).suffix.lower()
+    suffix = format_of(path)
     if task == "tagging" and suffix in _TAGGED:
         lines = (" ".join(sentence.words) for sentence in read_tagged(path))
-    elif task != "tagging" and suffix in LabeledTexts.suffixes:
+    elif task != "tagging" and suffix in _LABELED_TEXTS:
         texts = read_labeled_text(path, pairs=task == "pair_classification")
         lines = (_line_of(text) for text in texts)
     else:
@@ -83,7 +84,8 @@ def sentences_of(path: str, task: str = "tagging") -> Iterator[str]:
 
 
 def _line_of(text: LabeledText) -> str:
-    return text.text if text.text_pair is None else f"{text.text}\t{text.text_pair}"
+    texts = [text.text] if text.text_pair is None else [text.text, text.text_pair]
+    return "\t".join(" ".join(one.split()) for one in texts)
 
 
 def write_sentences(

@@ -82,7 +82,7 @@ def _own_flags(folder: Path, program: str, sentences: int) -> list[str]:
         return [*write_synthetic_corpus(folder, transfer_sentences=sentences), "--recipe=D4.2"]
     pairs = program == "pairs"
     texts = write_synthetic_texts(folder, labeled_texts=300, pairs=pairs)
-    iterations = max(1, round(sentences / (900 if pairs else 300)))
+    iterations = max(1, round(sentences / 300))
     return [*texts, "--recipe=staged", "--augment", f"--augment_iterations={iterations}"]
 
 

@@ -56,7 +56,7 @@ class DistillationJob(abc.ABC):
     def __init__(self, corpus: Corpus, config: Mapping[str, Any]):
         keras.config.set_dtype_policy(FLAGS.precision)
         self.corpus = corpus
-        self.config = config
+        self.config = dict(config)
         self.source = self.open_teacher()
         self.task = self.make_task(self.source.encoder)
         self.student_task: Task | None = None
@@ -107,11 +107,11 @@ class DistillationJob(abc.ABC):
         if not self.data.transfer_size and any(stage.data != "labeled" for stage in stages):
             raise InputError(
                 f"--recipe={FLAGS.recipe} learns from transfer text, and there is none; give "
-                f"--transfer_file, or {self.labeled_flag} so that the rest of train becomes it."
+                f"--transfer_file, or {self.more_text}."
             )
 
-    #: The flag that leaves a part of train as transfer text.
-    labeled_flag = "--labeled_per_language"
+    #: Where transfer text comes from, beside --transfer_file.
+    more_text = "--labeled_per_language, so that the rest of train becomes it"
 
     def distil(self, job: DistillationRun) -> RunResult:
         """Runs the stages."""
@@ -182,7 +182,7 @@ class DistillationJob(abc.ABC):
             "patience": FLAGS.patience,
             "optimizer": OptimizerSettings(
                 FLAGS.optimizer,
-                _learning_rate(),
+                FLAGS.learning_rate,
                 schedule="constant" if FLAGS.optimizer == "adadelta" else "cosine_restarts",
                 period_epochs=FLAGS.learning_rate_period,
             ),
@@ -277,13 +277,6 @@ def _check_reuse(output: Path, key: str) -> None:
         raise InputError(f"--reuse_from={source} is --output_dir itself; give another run.")
     if not (output / "teacher" / "config.json").exists() or FLAGS.overwrite:
         check_finished_teacher(source, key)
-
-
-def _learning_rate() -> float:
-    # AdaDelta's own rate is 1: with Adam's it would learn nothing.
-    if FLAGS.optimizer == "adadelta" and not FLAGS["learning_rate"].present:
-        return 1.0
-    return FLAGS.learning_rate
 
 
 def _jit_compile(teacher_sentences: int) -> bool:

@@ -39,7 +39,7 @@ flags.DEFINE_string(
     "labels_file",
     None,
     "A label a line: what numbers for labels stand for, counted from 0. Default of a classifier: "
-    "labels.tsv beside the test file of --data_dir, else the model's.",
+    "labels.tsv beside the test file of --data_dir; without either, files hold names.",
 )
 flags.DEFINE_string("json", None, "Write the scores to this file too.")
 flags.DEFINE_integer("batch_size", 128, "Inputs that the model gets at once.", lower_bound=1)

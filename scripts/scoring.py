@@ -119,9 +119,13 @@ class ClassifierScoring(Scoring):
         self._labels = classifier.labels
 
     def labels(self, path: str | None) -> Labels:
-        """Those of the file, which must be the model's in any order; else the model's."""
+        """Those of the file, which must be the model's in any order; else the model's.
+
+        What a number stands for only a file tells: the model's own order may be that of the
+        alphabet.
+        """
         if path is None:
-            return self._labels
+            return Labels(self._labels, numbered=False)
         labels = Labels.from_file(path)
         unknown = next((name for name in labels if name not in self._labels), None)
         if unknown is not None:

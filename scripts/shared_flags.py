@@ -32,7 +32,10 @@ IRRELEVANT_FLAGS = (
 def define_data_flags() -> None:
     """Where the text lies, and how much of it is used."""
     flags.DEFINE_string(
-        "data_dir", None, "Folder with {train,dev,test}.tsv[.gz], or <language>/ with these."
+        "data_dir",
+        None,
+        "Folder with {train,dev,test}.tsv[.gz], of texts .csv and .jsonl too, or <language>/ with "
+        "these.",
     )
     flags.DEFINE_list("languages", [], "Languages (folders of --data_dir) to take; empty = all.")
     for split, text in (
@@ -41,7 +44,12 @@ def define_data_flags() -> None:
         ("test", "Sentences to score on"),
     ):
         flags.DEFINE_list(f"{split}_file", [], f"{text}: files, globs too, comma-separated.")
-    flags.DEFINE_list("transfer_file", [], "Plain text, a sentence a line: files, globs too.")
+    flags.DEFINE_list(
+        "transfer_file",
+        [],
+        "Text without labels: files, globs too. Plain, a sentence a line, of run_pairs.py two "
+        "texts with a tab between; of texts .csv and .jsonl as well.",
+    )
     flags.DEFINE_string("labels_file", None, "A label a line; without it they are found in train.")
     flags.DEFINE_integer(
         "labeled_per_language",
@@ -108,7 +116,8 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
         flags.DEFINE_integer(
             f"{kind}_epochs",
             None,
-            f"Most epochs of a {kind} stage; default: --epochs.",
+            f"Most epochs of a {kind} stage; default: --epochs."
+            + (" Of joint too." if kind == "representation" else ""),
             lower_bound=1,
         )
     flags.DEFINE_integer(
@@ -122,7 +131,10 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
         "Of every stage; `adadelta` (rho 0.95) keeps its learning rate.",
     )
     flags.DEFINE_float(
-        "learning_rate", 1e-3, "Peak learning rate; of adadelta 1 by default.", lower_bound=1e-8
+        "learning_rate",
+        None,
+        "Peak learning rate; default: 1e-3, of adadelta 1.",
+        lower_bound=1e-8,
     )
     flags.DEFINE_integer(
         "learning_rate_period",
@@ -207,7 +219,7 @@ def define_text_flags() -> None:
     flags.DEFINE_integer(
         "augment_iterations",
         None,
-        "New texts made of each; default 20, of pairs 10 a side and of both.",
+        "New texts made of each; default 20, of pairs 10, changed in turn: first, second, both.",
         lower_bound=1,
     )
     flags.DEFINE_string(
@@ -323,11 +335,14 @@ def corpus_limits(**others: int) -> CorpusLimits:
 
 
 def check_shared() -> None:
-    """Refuses flags that contradict each other in every program that distils.
+    """Fills in what other flags decide, and refuses flags that contradict each other.
 
     Raises:
         InputError: They do.
     """
+    if FLAGS.learning_rate is None:
+        # With Adam's rate AdaDelta would learn nothing.
+        FLAGS["learning_rate"].value = 1.0 if FLAGS.optimizer == "adadelta" else 1e-3
     if not FLAGS.data_dir and not FLAGS.train_file:
         raise InputError("Give --data_dir, or --train_file with --dev_file.")
     if FLAGS.languages and not FLAGS.data_dir:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import logging
 from collections.abc import Callable
 
 from absl import flags
@@ -18,6 +19,7 @@ from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.models.presets import find_checkpoint
 
 FLAGS = flags.FLAGS
+logger = logging.getLogger("xdistil")
 SCRATCH = "scratch"
 _SENTENCES_FOR_PIECES = 200_000
 
@@ -85,6 +87,11 @@ def _from_checkpoint(
         raise InputError(
             f"--teacher_epochs=0: the checkpoint {folder} has {found}, the data has the labels "
             f"{', '.join(labels)}; fine-tune it (--teacher_epochs=3) or give its own labels."
+        )
+    if names is not None and not fits:
+        logger.warning(
+            "%s: its head is left out, a fresh one is trained: it has the labels %s, the data %s",
+            *(folder, ", ".join(names), ", ".join(labels)),
         )
 
     def make() -> EncoderWithHead:

@@ -56,8 +56,16 @@ def _check_flags() -> None:
     ]
     if augmentation:
         raise InputError(f"--augment_{augmentation[0]} wants --augment.")
-    if FLAGS.recipe == "tang" and FLAGS.alpha is not None and FLAGS.alpha > 1:
-        raise InputError(f"--alpha={FLAGS.alpha}: for --recipe=tang at most 1.")
+    if FLAGS.recipe == "tang" and FLAGS.alpha is not None and FLAGS.alpha >= 1:
+        raise InputError(
+            f"--alpha={FLAGS.alpha}: for --recipe=tang below 1; labels alone are --recipe=labels."
+        )
+    if FLAGS.augment and FLAGS.recipe == "labels":
+        raise InputError("--augment: --recipe=labels reads no new rows; add --noaugment.")
+    if FLAGS.augment_only:
+        for name in ("transfer_file", "transfer_sentences"):
+            if FLAGS[name].value:
+                raise InputError(f"--{name}: --augment_only leaves all other transfer text out.")
     if FLAGS.vectors_file and FLAGS.teacher_targets == "online":
         raise InputError(
             "--vectors_file: teacher and student read other words, so the teacher cannot run in "

@@ -1,11 +1,8 @@
 """What `run_classification.py` and `run_pairs.py` do between their flags and their reports."""
 
-import dataclasses
-import importlib.metadata
 import itertools
 import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,27 +11,24 @@ from distillation_job import DistillationJob
 from teacher_source import TeacherSource, open_teacher
 
 from xdistil.data.atomic_files import sha256_of_file
-from xdistil.data.augmentation import AugmentationSettings, Augmenter
+from xdistil.data.augmentation import AugmentationSettings
 from xdistil.data.encoding import TextEncoder
-from xdistil.data.examples import LabeledText
 from xdistil.data.piece_arrays import frame_of
-from xdistil.data.pos_tagging import pos_tagger_for
 from xdistil.data.word_vectors import (
     read_word_vectors,
     vectors_matrix,
-    word_counts,
     word_encoder,
+    words_with_vectors,
 )
+from xdistil.distillation.augmented_data import with_augmented
 from xdistil.distillation.losses import POOLED, RepresentationDistillation
 from xdistil.distillation.recipes import RecipeSettings, recipe
-from xdistil.distillation.run_settings import DistillationData
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.student_settings import (
     SiameseStudentSettings,
     StudentSettings,
     TextStudentSettings,
 )
-from xdistil.distillation.targets import fingerprint
 from xdistil.errors import InputError
 from xdistil.metrics.speedup import random_pair_features
 from xdistil.models import TextTeacher
@@ -42,18 +36,15 @@ from xdistil.tasks import Classification, PairClassification
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
-_ALPHA = {"tang": 0.0}
 # f of arXiv:1903.12136.
 _PAIR_WIDTH = 200
-# What decides the parts of speech, beside our own code.
-_TAGGERS = ("textblob", "HanTa")
 
 
 class TextJob(DistillationJob):
     """A classifier of texts into a BiLSTM."""
 
     task_class: type[Classification] = Classification
-    labeled_flag = "--labeled_per_class, or --augment,"
+    more_text = "--labeled_per_class, so that the rest of train becomes it, or --augment"
 
     def __init__(self, corpus: Any, config: Mapping[str, Any]):
         super().__init__(corpus, config)
@@ -73,7 +64,14 @@ class TextJob(DistillationJob):
         lower_case = FLAGS.vectors_lower_case
         rows = itertools.chain(self.data.train, self.data.transfer())
         texts = (text for row in rows for text in (row.text, row.text_pair or ""))
-        vectors = read_word_vectors(FLAGS.vectors_file, word_counts(texts, lower_case))
+        words = words_with_vectors(FLAGS.vectors_file, texts, lower_case)
+        vectors = read_word_vectors(FLAGS.vectors_file, words)
+        if vectors.duplicates:
+            logger.warning(
+                "%s: %d lines hold a word again; the first vector of each was taken",
+                FLAGS.vectors_file,
+                vectors.duplicates,
+            )
         if FLAGS["embedding_dim"].present and FLAGS.embedding_dim != vectors.dim:
             raise InputError(
                 f"--embedding_dim={FLAGS.embedding_dim}: the vectors of {FLAGS.vectors_file} have "
@@ -82,6 +80,7 @@ class TextJob(DistillationJob):
         encoder = word_encoder(vectors.words, lower_case, FLAGS.seq_len)
         logger.info("the student reads %d words that have a vector", len(vectors))
         self.student_task = self.task.with_encoder(encoder)
+        self.config["embedding_dim"] = vectors.dim
         self.vectors = vectors_matrix(vectors, encoder, FLAGS.seed)
         self.inputs["vectors"] = sha256_of_file(FLAGS.vectors_file)
 
@@ -92,14 +91,13 @@ class TextJob(DistillationJob):
         return self.task_class(self.corpus.labels, encoder)
 
     def recipe_settings(self, common: Mapping[str, Any]) -> RecipeSettings:
-        alpha = _ALPHA.get(FLAGS.recipe, 1.0) if FLAGS.alpha is None else FLAGS.alpha
         return RecipeSettings(
             teacher_layer=POOLED,
             representation_positions="texts",
             logits_positions=self.task.logits_positions,
             label_positions=self.task.label_positions,
             logit_target=FLAGS.logit_target,
-            alpha=alpha,
+            alpha=FLAGS.alpha,
             beta=FLAGS.beta,
             gamma=FLAGS.gamma,
             **common,
@@ -207,56 +205,3 @@ def augmentation_settings() -> AugmentationSettings:
         iterations=FLAGS.augment_iterations,
         seed=FLAGS.seed,
     )
-
-
-def with_augmented(
-    data: DistillationData,
-    settings: AugmentationSettings,
-    *,
-    language: str | None = None,
-    only: bool = False,
-) -> DistillationData:
-    """The text of a run with new rows, made of the labeled ones, behind its transfer text.
-
-    Args:
-        data: The text.
-        settings: How rows are made.
-        language: Whose tagger reads all texts; `None`: each text's own.
-        only: Leaves the other transfer text out.
-    """
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        tagger = pos_tagger_for(language) if language else None
-
-        augmenter = Augmenter(settings, tagger).fit(data.train)
-        count = sum(1 for _ in augmenter.augment(data.train))
-    for message in dict.fromkeys(str(warning.message) for warning in told):
-        logger.warning("augmentation: %s (--augment_language)", message)
-    logger.info("augmentation: %d new texts", count)
-
-    def transfer() -> Iterator[LabeledText]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if not only:
-                yield from data.transfer()
-            yield from augmenter.augment(data.train)
-
-    parts = (dataclasses.asdict(settings), language, only, _tagger_versions())
-    return dataclasses.replace(
-        data,
-        transfer=transfer,
-        transfer_size=count + (0 if only else data.transfer_size),
-        fingerprint=fingerprint(data.fingerprint, *parts),
-        # The teacher never learns from these rows: another run's teacher will do.
-        labeled_fingerprint=data.fingerprint,
-    )
-
-
-def _tagger_versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
-    for name in _TAGGERS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions

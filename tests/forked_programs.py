@@ -65,7 +65,10 @@ def run_forked(
         server = _server()
         server.stdin.write(json.dumps(request).encode() + b"\n")
         server.stdin.flush()
-        status = json.loads(server.stdout.readline())
+        answer = server.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the process that starts programs has ended ({server.wait()})")
+        status = json.loads(answer)
         if status is None:
             raise subprocess.TimeoutExpired(arguments, timeout)
         outputs = [Path(streams[name]).read_bytes() for name in ("stdout", "stderr")]

@@ -251,7 +251,7 @@ def test_numbers_are_no_classes_where_nobody_decided_on_an_order(tmp_path):
         "test": "d\tWorld\n",
     }.items():
         (tmp_path / f"{split}.tsv").write_text(rows)
-    with pytest.raises(InputError, match=r"dev\.tsv:1: the label '0' is not one of Sports, World"):
+    with pytest.raises(InputError, match=r"dev\.tsv:1: the label 0, a number, .* Sports, World"):
         load_text_corpus(CorpusFiles(data_dir=str(tmp_path)))
     (tmp_path / "labels.tsv").write_text("World\nSports\n")
     corpus = load_text_corpus(CorpusFiles(data_dir=str(tmp_path)))

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from xdistil.data import word_vectors
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.word_vectors import (
     WordVectors,
     read_word_vectors,
     vectors_matrix,
-    word_counts,
     word_encoder,
+    words_with_vectors,
 )
 from xdistil.errors import InputError
 from xdistil.export.graph_tokenizer import GraphTokenizer
@@ -201,15 +202,36 @@ def test_words_that_no_text_gives_get_no_id():
         word_encoder(["Sea", "don't"], lower_case=True)
 
 
-def test_words_are_counted_as_the_encoder_looks_them_up():
-    counts = word_counts(["The sea, the SEA!", "don't café"], lower_case=True)
-    assert counts == {
-        **{"the": 2, "sea": 2, ",": 1, "!": 1},
-        **{"don": 1, "'": 1, "t": 1, "café": 1},
-    }
-    encoder = word_encoder(counts, lower_case=True)
-    assert encoder.vocabulary[5:] == list(counts)
+def test_the_words_of_a_text_are_those_that_the_encoder_looks_up(tmp_path):
+    path, words = tmp_path / "v.txt", ["the", "sea", ",", "!", "don", "'", "t", "café"]
+    path.write_text("".join(f"{word} 1 2\n" for word in [*words, "Sea", "elsewhere"]), "utf-8")
+    texts = ["The sea, the SEA!", "don't café unknown"]
+    found = words_with_vectors(path, iter(texts), lower_case=True)
+    assert found == set(words)
+    vectors = read_word_vectors(path, found)
+    encoder = word_encoder(vectors.words, lower_case=True)
+    assert encoder.vocabulary[5:] == words
     assert encoder.unk_id not in encode(encoder, "The sea, the SEA! don't café")
+    with pytest.raises(InputError, match=r"v\.txt: holds a vector of no word of the text"):
+        words_with_vectors(path, ["nothing here"], lower_case=True)
+
+
+def test_words_without_a_vector_take_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(word_vectors, "_CACHED_WORDS", 1000)
+    path = tmp_path / "v.txt"
+    path.write_text("the 1 2\n")
+
+    def peak(size):
+        tracemalloc.start()
+        words_with_vectors(path, (f"the w{i} x{i} y{i}" for i in range(size)), lower_case=True)
+        try:
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(100)  # what is loaded once
+    cached = peak(1_000)  # more words than the cache holds
+    assert peak(10_000) < 1.2 * cached
 
 
 def test_an_encoder_comes_back_from_its_folder(tmp_path):

@@ -116,6 +116,13 @@ def test_staged_unfreezes_the_dense_layer_with_the_head_then_the_bilstm_then_the
     ]
 
 
+@pytest.mark.parametrize("name", ["staged", "D4.2"])
+def test_a_fresh_head_begins_anew_once(name):
+    stages = recipe(name, dataclasses.replace(TEXTS, fresh_head=True))
+    reset = [stage.name for stage in stages if stage.reset]
+    assert reset == ["labels_dense" if name == "staged" else "labels_head"]
+
+
 def test_hard_soft_and_joint_read_what_the_paper_says():
     (hard,), (joint,) = recipe("hard", TEXTS), recipe("joint", TEXTS)
     assert (hard.data, joint.data) == ("both", "both")
@@ -125,6 +132,8 @@ def test_hard_soft_and_joint_read_what_the_paper_says():
         (2.0, "representation"),
         (3.0, "logits"),
     ]
+    (unweighted,) = recipe("joint", dataclasses.replace(TEXTS, alpha=None))
+    assert unweighted.losses[0][0] == 1.0
     soft = recipe("soft", TEXTS)
     assert [(stage.name, stage.data) for stage in soft] == [
         ("representation", "transfer"),
@@ -140,8 +149,11 @@ def test_tang_weighs_labels_against_the_whole_squared_distance_of_logits():
         (0.25, "labels"),
         (1.5, "logits"),  # 0.75 of the whole distance is 1.5 halves
     ]
-    (only_logits,) = recipe("tang", dataclasses.replace(TEXTS, alpha=0.0))
-    assert [loss.name for loss in only_logits.terms] == ["logits"]
+    for alpha in (0.0, None):  # None: the paper's
+        (only_logits,) = recipe("tang", dataclasses.replace(TEXTS, alpha=alpha))
+        assert [(weight, loss.name) for weight, loss in only_logits.losses] == [(2.0, "logits")]
+    with pytest.raises(ValueError, match="`alpha` of the recipe tang must be below 1"):
+        recipe("tang", dataclasses.replace(TEXTS, alpha=1.0))
     assert (stage.monitor, stage.data) == ("metric", "both")
 
 

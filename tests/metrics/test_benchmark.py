@@ -207,7 +207,7 @@ def test_memory_is_compared_by_its_ratio():
     ]
     result = {"runs": rows, **benchmark_memory.compare(rows)}
     assert (result["ratio"], result["within_limit"]) == (1.15, True)
-    assert "ratio 1.150, within the limit" in benchmark_memory.table(result)
+    assert "10.0 times the text; ratio 1.150, within the limit" in benchmark_memory.table(result)
     rows[1]["peak_memory_bytes"] = 1200
     assert "ABOVE" in benchmark_memory.table({"runs": rows, **benchmark_memory.compare(rows)})
 

@@ -155,23 +155,22 @@ def test_pairs_of_a_run_are_scored_too(evaluate, pair_classifier, tmp_path):
     assert json.loads(path.read_text()) == expected
 
 
-def test_numbers_for_labels_count_the_labels_file_else_the_labels_of_the_model(
+def test_numbers_for_labels_count_the_labels_file_and_nothing_else(
     evaluate, classifier_folder, text_dir, tmp_path
 ):
     rows = (text_dir / "de" / "test.tsv").read_text("utf-8")
-    printed = [evaluate(f"--model={classifier_folder}", f"--data_dir={text_dir}", "--languages=de")]
-    for order, names in (("model", LABELS), ("file", sorted(LABELS))):
-        folder = tmp_path / order
-        folder.mkdir()
-        numbered = rows
-        for index, name in enumerate(names):
-            numbered = numbered.replace(f"\t{name}\n", f"\t{index}\n")
-        (folder / "test.tsv").write_text(numbered, "utf-8")
-        if order == "file":
-            (folder / "labels.tsv").write_text("\n".join(names), "utf-8")
-        printed.append(evaluate(f"--model={classifier_folder}", f"--data_dir={folder}"))
-    numbers = [done.stdout.splitlines()[1].split()[1:] for done in printed]
-    assert numbers[0] == numbers[1] == numbers[2] and numbers[0][2] == "3"
+    by_name = evaluate(f"--model={classifier_folder}", f"--data_dir={text_dir}", "--languages=de")
+    names = sorted(LABELS, reverse=True)
+    for index, name in enumerate(names):
+        rows = rows.replace(f"\t{name}\n", f"\t{index}\n")
+    (tmp_path / "test.tsv").write_text(rows, "utf-8")
+    refused = evaluate(f"--model={classifier_folder}", f"--data_dir={tmp_path}")
+    assert refused.returncode == 2 and "test.tsv:1: the label" in refused.stderr
+    assert "--labels_file" in refused.stderr
+    (tmp_path / "labels.tsv").write_text("\n".join(names), "utf-8")
+    by_number = evaluate(f"--model={classifier_folder}", f"--data_dir={tmp_path}")
+    numbers = [done.stdout.splitlines()[1].split()[1:] for done in (by_name, by_number)]
+    assert numbers[0] == numbers[1] and numbers[0][2] == "3"
 
 
 def test_labels_that_the_model_does_not_know_are_told(evaluate, classifier_folder, tmp_path):

@@ -1,6 +1,9 @@
 """scripts/predict.py answers lines in order, and says in one line what is wrong."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from classifier_fixtures import LABELS, PAIR_LABELS
@@ -20,7 +23,16 @@ LINES = (
 
 @pytest.fixture(scope="module")
 def predict(repository):
-    def run(*arguments, stdin=b""):
+    def run(*arguments, stdin=b"", anew=False):
+        if anew:  # nothing that the program needs is there already
+            return subprocess.run(
+                [sys.executable, "scripts/predict.py", *map(str, arguments)],
+                input=stdin,
+                capture_output=True,
+                cwd=repository,
+                env={**os.environ, "PYTHONIOENCODING": "ascii"},
+                check=False,
+            )
         return run_forked(
             ["scripts/predict.py", *arguments],
             stdin=stdin,
@@ -40,7 +52,7 @@ def assert_refused(done, message):
 
 def test_standard_input_gives_a_line_for_a_line(predict, saved_model):
     text = "".join(f"{line}\n" for line in LINES).encode()
-    done = predict(f"--model={saved_model}", "--batch_size=2", stdin=text)
+    done = predict(f"--model={saved_model}", "--batch_size=2", stdin=text, anew=True)
     assert done.returncode == 0, done.stderr
     rows = done.stdout.decode().split("\n")[:-1]
     expected = load_predictor(saved_model).predict(LINES)
@@ -53,7 +65,9 @@ def test_a_run_directory_tags_a_file_as_json_lines(predict, trained, tmp_path):
     text, output = tmp_path / "text.txt", tmp_path / "tags.jsonl"
     text.write_text("\r\n".join(LINES), encoding="utf-8")
     done = predict(
-        f"--model={tmp_path / 'run'}", f"--input={text}", f"--output={output}", "--format=jsonl"
+        *(f"--model={tmp_path / 'run'}", f"--input={text}", f"--output={output}"),
+        "--format=jsonl",
+        anew=True,
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(row) for row in output.read_text(encoding="utf-8").splitlines()]
@@ -90,7 +104,7 @@ def test_bad_flags_are_told_before_the_model_is_loaded(predict, saved_model, fla
 
 def test_a_classifier_labels_a_text_a_line(predict, classifier_folder):
     text = "".join(f"{line}\n" for line in LINES).encode()
-    done = predict(f"--model={classifier_folder}", "--batch_size=2", stdin=text)
+    done = predict(f"--model={classifier_folder}", "--batch_size=2", stdin=text, anew=True)
     assert done.returncode == 0, done.stderr
     rows = done.stdout.decode().split("\n")[:-1]
     expected = load_predictor(classifier_folder).predict(LINES)
@@ -105,7 +119,9 @@ def test_a_run_directory_labels_pairs_as_json_lines(predict, pair_classifier, tm
     pairs = [("Ada wrote to London .", "Ada wrote"), ("", ""), ("東京 に", "👍🏽"), ("Köln", "")]
     text.write_text("".join(f"{a}\t{b}\n" if a else "\n" for a, b in pairs), encoding="utf-8")
     done = predict(
-        f"--model={tmp_path / 'run'}", f"--input={text}", f"--output={output}", "--format=jsonl"
+        *(f"--model={tmp_path / 'run'}", f"--input={text}", f"--output={output}"),
+        "--format=jsonl",
+        anew=True,
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(row) for row in output.read_text(encoding="utf-8").splitlines()]

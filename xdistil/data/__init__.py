@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from xdistil.data.word_vectors import WordVectors as WordVectors
     from xdistil.data.word_vectors import read_word_vectors as read_word_vectors
     from xdistil.data.word_vectors import vectors_matrix as vectors_matrix
-    from xdistil.data.word_vectors import word_counts as word_counts
     from xdistil.data.word_vectors import word_encoder as word_encoder
+    from xdistil.data.word_vectors import words_with_vectors as words_with_vectors
 
 _MODULES = {
     "augmentation": ("AugmentationSettings", "Augmenter"),
@@ -56,7 +56,7 @@ _MODULES = {
         "WordVectors",
         "read_word_vectors",
         "vectors_matrix",
-        "word_counts",
+        "words_with_vectors",
         "word_encoder",
     ),
 }

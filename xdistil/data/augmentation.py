@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import NamedTuple
 
 from xdistil.data.examples import LabeledText
@@ -19,6 +19,8 @@ MASK_WORD = "[MASK]"
 
 _LONGEST_NGRAM = 5
 _SINGLE_ITERATIONS, _PAIR_ITERATIONS = 20, 10
+# The authors draw one of the three each time; in turn they come as often.
+_CHANGED_SIDES = ((True, False), (False, True), (True, True))
 
 # What stays where it is when the word that it is attached to is replaced. An apostrophe is not in
 # it: it belongs to "'s" and "n't", which are words in tokenized text.
@@ -33,7 +35,7 @@ class AugmentationSettings:
         mask: probability that a word is masked.
         pos: probability that it is replaced by a word of the same part of speech.
         ngram: probability that only an n-gram of the text is kept.
-        iterations: texts made from each text; of a pair as many with a new first text, with a new
+        iterations: texts made from each text; of a pair in turn with a new first text, with a new
             second, and with both new. `None`: 20 for texts, 10 for pairs.
         seed: decides everything drawn.
 
@@ -173,12 +175,12 @@ class Augmenter:
             for _ in range(self.settings.iterations or _SINGLE_ITERATIONS):
                 yield self._row(row, self._vary(words[0], draw))
             return
-        for changed in ((True, False), (False, True), (True, True)):
-            for _ in range(self.settings.iterations or _PAIR_ITERATIONS):
-                first, second = (
-                    self._vary(words[i], draw) if changed[i] else _joined(words[i]) for i in (0, 1)
-                )
-                yield self._row(row, first, second)
+        iterations = self.settings.iterations or _PAIR_ITERATIONS
+        for changed in itertools.islice(itertools.cycle(_CHANGED_SIDES), iterations):
+            first, second = (
+                self._vary(words[i], draw) if changed[i] else _joined(words[i]) for i in (0, 1)
+            )
+            yield self._row(row, first, second)
 
     def _row(self, original: LabeledText, text: str, text_pair: str | None = None) -> LabeledText:
         language, mask_word = original.language, self.mask_word
@@ -243,7 +245,7 @@ class _Drawer:
 
     def __init__(self, counts: Counter[str]):
         self._words = sorted(counts)
-        self._sums = list(accumulate(counts[word] for word in self._words))
+        self._sums = list(itertools.accumulate(counts[word] for word in self._words))
 
     def draw(self, draw: random.Random) -> str:
         return draw.choices(self._words, cum_weights=self._sums)[0]

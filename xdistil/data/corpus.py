@@ -20,7 +20,9 @@ from xdistil.errors import InputError
 Example = TypeVar("Example", TaggedSentence, LabeledText)
 Read = Callable[[], Iterator[Any]]
 Key = Callable[[Any], str]
-_NO_TEST = "no test text: neither teacher nor student will be scored; the report holds no score"
+_NO_TEST = "no test text in it: neither teacher nor student will be scored"
+    "no test text in it: neither teacher nor student will be scored; the report holds no score"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,11 +170,17 @@ def _load(kind: CorpusKind, files: CorpusFiles, limits: CorpusLimits) -> Corpus:
         fingerprint=_fingerprint(kind, paths, transfer_files, inputs, labels, limits),
         inputs=inputs,
         warnings=[
-            *(missing_languages(paths) if scored else [_NO_TEST]),
+            *_missing_splits(files, paths),
             *_small_classes(sizes, limits.labeled_per_class),
             *kind.warnings(reports.values(), train, labels),
         ],
     )
+
+
+def _missing_splits(files: CorpusFiles, paths: SplitFiles) -> list[str]:
+    if files.data_dir and not paths["test"]:
+        return [f"{files.data_dir}: {_NO_TEST}"]
+    return missing_languages(paths)
 
 
 def _check_files(paths: SplitFiles, transfer: Sequence[str]) -> None:

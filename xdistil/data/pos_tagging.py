@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import warnings
 from collections.abc import Sequence
@@ -119,6 +120,7 @@ _TAGGERS: dict[str, type[EnglishTagger] | type[GermanTagger]] = {
     "en": EnglishTagger,
     "de": GermanTagger,
 }
+_PACKAGES = {"en": "textblob", "de": "HanTa"}
 
 
 def pos_tagger_for(language: str) -> PosTagger:
@@ -138,16 +140,33 @@ def pos_tagger_for(language: str) -> PosTagger:
     pos_tagger_for("en").tag(["Turin", "is", "warm"])
     ```
     """
-    code = re.split("[-_]", language.lower())[0]
-    if code in _LANGUAGES:
-        return _TAGGERS[_LANGUAGES[code]]()
+    known = _known_language(language)
+    if known is not None:
+        return _TAGGERS[known]()
     warnings.warn(
         f"there is no part-of-speech tagger for the language {language!r}: in its text a word is "
-        "replaced by any other word, by frequency; give the text's language, or a tagger of your "
-        "own",
+        "replaced by any other word, by frequency; give the text's language (--augment_language), "
+        "or a tagger of your own",
         stacklevel=2,
     )
     return ShapeTagger()
+
+
+def tagger_version(language: str) -> str | None:
+    """The package behind the tagger of a language, with its version; `None` for `ShapeTagger`.
+
+    Args:
+        language: as for `pos_tagger_for`.
+    """
+    known = _known_language(language)
+    if known is None:
+        return None
+    package = _PACKAGES[known]
+    return f"{package} {importlib.metadata.version(package)}"
+
+
+def _known_language(language: str) -> str | None:
+    return _LANGUAGES.get(re.split("[-_]", language.lower())[0])
 
 
 def _shape(word: str) -> str:

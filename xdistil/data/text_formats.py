@@ -22,6 +22,8 @@ _PAIR_NAMES = (
 )
 _LABEL_NAMES = ("label", "labels", "class", "category", "gold_label", "is_duplicate")
 _LANGUAGE_NAMES = ("language", "lang")
+# A quote that is never closed makes one field of the rest of the file.
+_LONGEST_FIELD = 10_000_000
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
@@ -129,6 +131,7 @@ def _tab_separated(lines: Lines) -> Iterator[tuple[int, list[str]]]:
 
 def _comma_separated(path: str, lines: Lines) -> Iterator[tuple[int, list[str]]]:
     """The records with the line numbers where they begin."""
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))
     reader = csv.reader((f"{line}\n" for _, line in lines), strict=True)
     begin = 1
     try:
@@ -165,7 +168,7 @@ def _rows_of_table(
     for line, fields in records:
         fields = [field.strip() for field in fields]
         if columns is None:
-            columns = _columns_of_header(fields, wanted)
+            columns = _columns_of_header(fields, wanted, f"{path}:{line}")
             if columns is not None:
                 continue
             columns = _columns_by_place(wanted)
@@ -182,15 +185,23 @@ def _columns_by_place(wanted: Wanted) -> _Columns:
     return _Columns(tuple(range(texts)), texts if wanted.labeled else None, None, wanted.columns)
 
 
-def _columns_of_header(fields: Sequence[str], wanted: Wanted) -> _Columns | None:
+def _columns_of_header(fields: Sequence[str], wanted: Wanted, place: str) -> _Columns | None:
     """What the first row says of the columns, `None` if it is a row like the others.
 
     It is a header if it names the texts, and the label where one is wanted; or if its last field
     names the label, and the others, as many as are wanted, are one word each.
+
+    Raises:
+        InputError: It names the texts, and no label where one is wanted.
     """
     names = [field.lower() for field in fields]
     texts = _known_names(names, wanted.pairs)
     label = _first_known(names, _LABEL_NAMES)
+    if wanted.labeled and label is None and texts is not None:
+        told = ", ".join(map(repr, fields))
+        raise InputError(
+            f"{place}: column names {told}, and none of them is the label's: call its column label"
+        )
     if (wanted.labeled and label is None) or len(set(names)) < len(names):
         return None
     if "text_pair" in names and not wanted.pairs:
@@ -238,7 +249,7 @@ def _rows_of_json(path: str, lines: Lines, wanted: Wanted) -> Iterator[TextRow]:
         names = _known_names(record, wanted.pairs)
         if names is None:
             raise InputError(f"{path}:{line}: {_missing_texts(record, wanted)}")
-        if not wanted.pairs and "text_pair" in record:
+        if not wanted.pairs and record.get("text_pair") is not None:
             raise InputError(
                 f"{path}:{line}: 'text_pair' in the object: expected {wanted}; pairs of texts are "
                 "for run_pairs.py"

@@ -47,6 +47,11 @@ class LabelChecker:
                 f"{self.path}:{line}: the label {shortened(written)} holds white space: expected "
                 "one word; check the order of the columns, or write the name with _"
             )
+        if self.labels is not None and is_number(written) and not any(map(is_number, self.labels)):
+            raise InputError(
+                f"{self.path}:{line}: the label {written}, a number, and nothing says which of "
+                f"{self._names()} it stands for: give the labels file (--labels_file)"
+            )
         if self.labels is not None:
             raise InputError(
                 f"{self.path}:{line}: the label {shortened(written)} is not one of "

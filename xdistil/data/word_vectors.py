@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from array import array
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +21,7 @@ from xdistil.errors import InputError
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LONGEST_WORD = 100  # characters; WordPiece takes longer words for unknown ones
 _UNKNOWN_RANGE = 0.25
+_CACHED_WORDS = 100_000
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|nan)")
 _NO_TEXT = {
     ".bin": "a binary format: write the vectors as text, a word and its numbers a line",
@@ -74,16 +75,13 @@ def read_word_vectors(path: str | os.PathLike, words: Collection[str] | None = N
     Example:
 
     ```python
-    counts = word_counts(texts, lower_case=True)
-    vectors = read_word_vectors("glove.txt.gz", words=counts)
+    words = words_with_vectors("glove.txt.gz", texts, lower_case=True)
+    vectors = read_word_vectors("glove.txt.gz", words)
     encoder = word_encoder(vectors.words, lower_case=True, seq_len=64)
     student.set_embeddings(vectors_matrix(vectors, encoder, seed=1))
     ```
     """
     path = os.fspath(path)
-    kind = _NO_TEXT.get(os.path.splitext(path)[1].lower())
-    if kind:
-        raise InputError(f"{path}: {kind}")
     lines, dim, announced = _open(path)
     wanted = None if words is None else frozenset(words)
     kept: dict[str, None] = {}
@@ -115,22 +113,36 @@ def read_word_vectors(path: str | os.PathLike, words: Collection[str] | None = N
     return WordVectors(tuple(kept), matrix, duplicates)
 
 
-def word_counts(texts: Iterable[str], lower_case: bool) -> dict[str, int]:
-    """How often each word occurs, words being what `word_encoder`'s encoder looks up.
+def words_with_vectors(
+    path: str | os.PathLike, texts: Iterable[str], lower_case: bool
+) -> frozenset[str]:
+    """The words of a text that a file has a vector of, words being what `word_encoder` looks up.
+
+    The words of the file are in memory while it works, those of the text only if they are among
+    them: however long the text is, memory does not grow.
 
     Args:
+        path: the file, see `read_word_vectors`.
         texts: the text, streamed.
         lower_case: as for `word_encoder`.
+
+    Raises:
+        InputError: as in `read_word_vectors`.
     """
-    spaced: Counter[str] = Counter()
-    for text in texts:
-        spaced.update(text.split())
+    path = os.fspath(path)
+    lines, dim, _ = _open(path)
+    of_file = {_split(line, dim, f"{path}:{number}")[0] for number, line in lines}
     splitter = _tokenizer(_SPECIAL, lower_case)
-    counts: Counter[str] = Counter()
-    for word, count in spaced.items():
-        for part in _parts(splitter, word):
-            counts[part] += count
-    return dict(counts)
+    parts = functools.lru_cache(_CACHED_WORDS)(functools.partial(_parts, splitter))
+    found: set[str] = set()
+    for text in texts:
+        for word in text.split():
+            found.update(of_file.intersection(parts(word)))
+    if not found:
+        raise InputError(
+            f"{path}: holds a vector of no word of the text: check its language and case"
+        )
+    return frozenset(found)
 
 
 def word_encoder(words: Iterable[str], lower_case: bool, seq_len: int = 128) -> TextEncoder:
@@ -194,6 +206,9 @@ def vectors_matrix(vectors: WordVectors, encoder: TextEncoder, seed: int = 0) ->
 
 def _open(path: str) -> tuple[Iterator[tuple[int, str]], int, int | None]:
     """The lines of vectors, the numbers of each, and how many vectors a header announces."""
+    kind = _NO_TEXT.get(os.path.splitext(path)[1].lower())
+    if kind:
+        raise InputError(f"{path}: {kind}")
     lines = numbered_lines(path)
     number, first = next(lines)
     fields = first.split()

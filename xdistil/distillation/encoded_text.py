@@ -15,6 +15,7 @@ from xdistil.tasks import Task
 
 logger = logging.getLogger("xdistil")
 _FILE = "truncation.json"
+_STUDENT_FILE = "truncation_student.json"
 
 
 class EncodedText:
@@ -56,30 +57,47 @@ class EncodedText:
 
     def recall_truncation(self, name: str, folder: Path) -> None:
         """Takes over the count of a call that read the text before this one."""
-        held = read_json(folder / _FILE)
-        if name not in self.truncation and held:
-            self._note(name, TruncationReport(**held), self._task)
+        for key, file, task in (
+            (name, _FILE, self._task),
+            (_of_student(name), _STUDENT_FILE, self._student_task),
+        ):
+            held = read_json(folder / file)
+            if key not in self.truncation and held:
+                self._note(key, TruncationReport(**held), task)
 
     def _transfer(self, folder: Path) -> Iterable[EncodedExample]:
         # Two views of one stream: no more of it is held than an encoder's chunk.
         examples, again = itertools.tee(self._data.transfer())
-        return self._as_student("transfer", again, self._encode("transfer", examples, folder))
+        encoded = self._encode("transfer", examples, folder)
+        return self._as_student("transfer", again, encoded, folder)
 
     def _as_student(
-        self, name: str, examples: Iterable[Any], encoded: Iterable[EncodedExample]
+        self,
+        name: str,
+        examples: Iterable[Any],
+        encoded: Iterable[EncodedExample],
+        folder: Path | None = None,
     ) -> Iterable[EncodedExample]:
         """The examples as the student reads them; `teacher` holds the teacher's view."""
-        return encoded if self._student_task is None else self._joined(name, examples, encoded)
+        if self._student_task is None:
+            return encoded
+        return self._joined(name, examples, encoded, folder)
 
     def _joined(
-        self, name: str, examples: Iterable[Any], encoded: Iterable[EncodedExample]
+        self,
+        name: str,
+        examples: Iterable[Any],
+        encoded: Iterable[EncodedExample],
+        folder: Path | None,
     ) -> Iterator[EncodedExample]:
         report = TruncationReport()
         of_student = self._student_task.encode(examples, report)
         for example, teacher in zip(of_student, encoded, strict=True):
             example.teacher = teacher
             yield example
-        self._note(f"{name}, as the student reads it", report, self._student_task)
+        if folder is not None:
+            write_json(make_folder(folder) / _STUDENT_FILE, dataclasses.asdict(report))
+        self._note(_of_student(name), report, self._student_task)
 
     def _encode(
         self, name: str, examples: Iterable[Any], folder: Path | None = None
@@ -95,3 +113,8 @@ class EncodedText:
         self.truncation[name] = dataclasses.asdict(report)
         for line in report.warnings(task.encoder.seq_len, **task.truncation_words):
             logger.warning("%s: %s", name, line)
+
+
+def _of_student(name: str) -> str:
+    """Where the count of a student that reads words of its own stands beside the teacher's."""
+    return f"{name}_student"

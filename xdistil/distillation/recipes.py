@@ -30,7 +30,8 @@ class RecipeSettings:
         representation_positions: Where representations are matched: `"pieces"`, `"words"` or
             `"texts"`.
         logit_target: `"logits"` or `"log_odds"`, see `LogitsRegression`.
-        alpha: Weight of the labels, in `joint` and `tang`.
+        alpha: Weight of the labels, in `joint` and `tang`; `None`: 1 in `joint`, and 0 in `tang`,
+            as its paper has it.
         beta: Weight of the representation, in `joint`.
         gamma: Weight of the logits, in `joint`.
         representation_epochs: Most epochs of a stage with representation loss.
@@ -51,7 +52,7 @@ class RecipeSettings:
     label_positions: str = "labeled"
     representation_positions: str = "pieces"
     logit_target: str = "logits"
-    alpha: float = 1.0
+    alpha: float | None = None
     beta: float = 1.0
     gamma: float = 1.0
     representation_epochs: int = 80
@@ -159,15 +160,16 @@ def _d41(settings: RecipeSettings) -> list[Stage]:
 
 
 def _d42(settings: RecipeSettings) -> list[Stage]:
-    logits, labels = _logits_then_labels(settings)
-    first, *rest = _unfreeze(labels, settings.layer_groups)
-    return [
-        *_representation_stages(settings),
-        *_unfreeze(logits, settings.layer_groups),
-        first,
-        # A head that began anew goes on from there.
-        *(stage.with_settings(reset=()) for stage in rest),
-    ]
+    return [*_representation_stages(settings), *_unfrozen_logits_and_labels(settings)]
+
+
+def _unfrozen_logits_and_labels(settings: RecipeSettings, first: int = 0) -> list[Stage]:
+    """Sub-stages on logits, then on labels; of each, those from `first` on."""
+    logits, labels = (
+        _unfreeze(stage, settings.layer_groups)[first:] for stage in _logits_then_labels(settings)
+    )
+    # A head that began anew goes on from there.
+    return [*logits, labels[0], *(stage.with_settings(reset=()) for stage in labels[1:])]
 
 
 def _hard(settings: RecipeSettings) -> list[Stage]:
@@ -184,27 +186,27 @@ def _soft(settings: RecipeSettings) -> list[Stage]:
 
 def _joint(settings: RecipeSettings) -> list[Stage]:
     losses = [_gold(settings), _representation(settings), _logits(settings)]
-    weights = (settings.alpha, settings.beta, settings.gamma)
+    alpha = 1.0 if settings.alpha is None else settings.alpha
+    weights = (alpha, settings.beta, settings.gamma)
     return [_stage(settings, "joint", losses, "both", weights)]
 
 
 def _staged(settings: RecipeSettings) -> list[Stage]:
     # As D4.2, but head and dense layer learn together from the first.
-    return [
-        *_representation_stages(settings),
-        *(
-            stage
-            for whole in _logits_then_labels(settings)
-            for stage in _unfreeze(whole, settings.layer_groups)[1:]
-        ),
-    ]
+    return [*_representation_stages(settings), *_unfrozen_logits_and_labels(settings, first=1)]
 
 
 def _tang(settings: RecipeSettings) -> list[Stage]:
+    alpha = settings.alpha or 0.0
+    if alpha >= 1:
+        raise ValueError(
+            f"`alpha` of the recipe tang must be below 1, received {alpha}: with 1 it learns from "
+            "labels alone, as the recipe labels does."
+        )
     # The paper's term is the whole squared distance; `LogitsRegression` is half of it.
-    losses, weights = [_logits(settings)], [2.0 * (1.0 - settings.alpha)]
-    if settings.alpha:
-        losses, weights = [_gold(settings), *losses], [settings.alpha, *weights]
+    losses, weights = [_logits(settings)], [2.0 * (1.0 - alpha)]
+    if alpha:
+        losses, weights = [_gold(settings), *losses], [alpha, *weights]
     stage = _stage(settings, "tang", losses, "both", weights)
     return [stage.with_settings(monitor="metric")]
 

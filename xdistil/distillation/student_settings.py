@@ -90,7 +90,8 @@ class StudentSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TextStudentSettings(StudentSettings):
-    """Shape of the BiLSTM student of texts, see `BiLSTMTextStudent`.
+    """Shape of the BiLSTM student of texts, see `BiLSTMTextStudent`; beside those of
+    `StudentSettings`:
 
     Args:
         representation_dim: Width of the dense layer; `None`: the teacher's, which losses on the
@@ -100,7 +101,6 @@ class TextStudentSettings(StudentSettings):
         channels: 2: a static embedding beside the one that learns.
         vectors: Rows for the student's own words, float32 `(words, embedding_dim)`, in the order
             of its encoder (see `xdistil.data.word_vectors`); `None`: it reads the teacher's pieces.
-        **others: As in `StudentSettings`.
     """
 
     representation_dim: int | None = None
@@ -118,8 +118,8 @@ class TextStudentSettings(StudentSettings):
     ) -> keras.Model:
         encoder = task.encoder
         # Among words of its own [CLS] and [SEP] are none; among the teacher's pieces they are read,
-        # as XtremeDistil's students do.
-        boundary = (encoder.cls_id, encoder.sep_id) if self.own_words else ()
+        # as XtremeDistil's students do. Between two texts they tell where the second begins.
+        boundary = (encoder.cls_id, encoder.sep_id) if self.own_words and not task.pairs else ()
         common = self.common(task, teacher, kept_token_ids)
         return BiLSTMTextStudent(**common, boundary_token_ids=boundary)
 

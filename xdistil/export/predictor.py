@@ -43,15 +43,22 @@ class Predictor(abc.ABC, Generic[Result]):
         self.batch_size = batch_size
 
     def predict(self, inputs: Iterable[Input], chunk: int = _CHUNK) -> Iterator[Result]:
-        """Yields one result an input, blank ones included, in order.
+        """One result an input, blank ones included, in order.
 
         Args:
             inputs: for a tagger, sentences: each a line of text, split at white space as
                 `str.split()` does, or a sequence of words. For a classifier, texts; for one of
                 pairs, tuples of two texts. Read lazily, `chunk` at a time.
             chunk: inputs in memory at once.
+
+        Raises:
+            InputError: at once if `inputs` is one text itself.
         """
-        inputs = iter(inputs)
+        if isinstance(inputs, str):
+            raise InputError(f"predict: {inputs[:40]!r} is one text: give a list of them")
+        return self._predict(iter(inputs), chunk)
+
+    def _predict(self, inputs: Iterator[Input], chunk: int) -> Iterator[Result]:
         while part := list(islice(inputs, chunk)):
             yield from self._predict_chunk(part)
 

@@ -32,6 +32,8 @@ class Classification(Task):
     hub_tag = "text-classification"
     example = '["some text"]'
     truncation_words = {"noun": "texts", "consequence": "are not read"}  # noqa: RUF012
+    #: Whether an example is two texts.
+    pairs = False
 
     def unlabeled(self, inputs: Iterable[str]) -> Iterator[LabeledText]:
         return (LabeledText(text) for text in inputs)
@@ -107,6 +109,7 @@ class PairClassification(Classification):
     name = "pair_classification"
     example = '[("one text", "another text")]'
     truncation_words = {"noun": "pairs", "consequence": "are not read"}  # noqa: RUF012
+    pairs = True
 
     def unlabeled(self, inputs: Iterable[tuple[str, str]]) -> Iterator[LabeledText]:
         return (LabeledText(first, text_pair=second) for first, second in inputs)

@@ -76,7 +76,12 @@ class TrainedModel:
 
         Returns:
             One answer each, in order: for tagging a list of tags, one a word; else a label.
+
+        Raises:
+            InputError: `inputs` is one text itself.
         """
+        if isinstance(inputs, str):
+            raise InputError(f"predict: {inputs[:40]!r} is one text: give a list of them")
         examples = self.task.unlabeled(inputs)
         return self.task.predict(self.inference, list(self.task.encode(examples)))
 
