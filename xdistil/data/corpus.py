@@ -21,8 +21,6 @@ Example = TypeVar("Example", TaggedSentence, LabeledText)
 Read = Callable[[], Iterator[Any]]
 Key = Callable[[Any], str]
 _NO_TEST = "no test text in it: neither teacher nor student will be scored"
-    "no test text in it: neither teacher nor student will be scored; the report holds no score"
-)
 
 
 @dataclasses.dataclass(frozen=True)
