@@ -92,7 +92,7 @@ def read_variants(text: str) -> dict[str, list[str]]:
 def summary(
     name: str, values: Sequence[float], reports: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Mean and spread of a variant's scores, with the size of its student."""
+    """Mean and spread of a variant's scores; size and speed of its student with the last seed."""
     report = reports.get(name)
     return {
         "name": name,
@@ -116,16 +116,25 @@ def _score(report: Mapping[str, Any], role: str, output: Path) -> float:
 
 def table(result: dict[str, Any]) -> str:
     """The comparison as text."""
-    cells = [["", "mean", "deviation", *(f"seed {seed}" for seed in result["seeds"]), "parameters"]]
+    batches = list(dict.fromkeys(size for row in result["rows"] for size in row["speedup"]))
+    seeds = [f"seed {seed}" for seed in result["seeds"]]
+    faster = [f"faster, batch {size}" for size in batches]
+    cells = [["", "mean", "deviation", *seeds, "parameters", "fewer", *faster]]
     for row in result["rows"]:
-        deviation, parameters = row["deviation"], row["parameters"]
+        speedups = [_shown(row["speedup"].get(size), ".1f", "x") for size in batches]
         cells.append(
             [
                 row["name"],
                 f"{100 * row['mean']:.2f}",
-                "-" if deviation is None else f"{100 * deviation:.2f}",
+                _shown(row["deviation"] and 100 * row["deviation"], ".2f"),
                 *(f"{100 * value:.2f}" for value in row["scores"]),
-                "-" if parameters is None else f"{parameters:,}",
+                _shown(row["parameters"], ","),
+                _shown(row["compression"], ".1f", "x"),
+                *speedups,
             ]
         )
     return text_table(cells)
+
+
+def _shown(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"

@@ -59,7 +59,7 @@ def define_data_flags() -> None:
     )
     flags.DEFINE_integer("dev_per_language", 0, "Dev sentences a language; 0 = all.", lower_bound=0)
     flags.DEFINE_integer(
-        "transfer_sentences", 0, "Most transfer sentences; 0 = all.", lower_bound=0
+        "transfer_sentences", 0, "Most transfer sentences, new rows not counted; 0 = all.", 0
     )
     flags.DEFINE_integer("seq_len", 128, "Most word pieces a sentence.", lower_bound=4)
 
