@@ -52,7 +52,8 @@ def _check_flags() -> None:
     augmentation = [
         name
         for name in ("only", "iterations", "language", "mask", "pos", "ngram")
-        if FLAGS[f"augment_{name}"].present and not FLAGS.augment
+        # --noaugment turns all of a flagfile's off.
+        if FLAGS[f"augment_{name}"].present and not FLAGS["augment"].present
     ]
     if augmentation:
         raise InputError(f"--augment_{augmentation[0]} wants --augment.")
@@ -62,7 +63,7 @@ def _check_flags() -> None:
         )
     if FLAGS.augment and FLAGS.recipe == "labels":
         raise InputError("--augment: --recipe=labels reads no new rows; add --noaugment.")
-    if FLAGS.augment_only:
+    if FLAGS.augment and FLAGS.augment_only:
         for name in ("transfer_file", "transfer_sentences"):
             if FLAGS[name].value:
                 raise InputError(f"--{name}: --augment_only leaves all other transfer text out.")
