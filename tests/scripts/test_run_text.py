@@ -215,7 +215,8 @@ def test_bad_input_is_one_line_with_its_place(data, kind, tmp_path):
     good = [*TINY, f"--data_dir={data}", f"--output_dir={tmp_path / 'run'}", "--embedding_dim=8"]
     others = "pairs" if kind == "classification" else "classification"
     assert "ha/train.tsv:1" in error_of(run(others, *good))
-    assert "--transfer_file" in error_of(run(kind, *good, "--recipe=hard"))
+    for off in ((), ("--noaugment", "--augment_only", "--augment_language=en")):
+        assert "--transfer_file" in error_of(run(kind, *good, "--recipe=hard", *off))
     assert "--alpha" in error_of(run(kind, *good, "--recipe=hard", "--alpha=0.5"))
     assert "--augment_mask" in error_of(run(kind, *good, "--augment_mask=0.5"))
     assert "--noaugment" in error_of(run(kind, *good, "--recipe=labels", "--augment"))
