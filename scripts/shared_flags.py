@@ -297,7 +297,11 @@ def define_run_flags() -> None:
     flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
     flags.DEFINE_bool("export", True, "Write the SavedModel.")
     flags.DEFINE_bool("measure_latency", True, "Time teacher and student at batch 1 and 32.")
-    flags.DEFINE_bool("smoke", False, "A few sentences, one epoch each: does it run at all?")
+    flags.DEFINE_bool(
+        "smoke",
+        False,
+        "A few sentences, one epoch, a small student: does it run? Its numbers mean nothing.",
+    )
 
 
 def limit_to_smoke() -> None:
@@ -307,6 +311,9 @@ def limit_to_smoke() -> None:
         FLAGS[name].value = value
     for kind in ("representation", "logits", "labels"):
         FLAGS[f"{kind}_epochs"].value = 1
+    for name in ("embedding_dim", "hidden_dim"):
+        if not FLAGS[name].present:
+            FLAGS[name].value = min(32, FLAGS[name].value)
 
 
 def corpus_files() -> CorpusFiles:
@@ -343,6 +350,9 @@ def check_shared() -> None:
     if FLAGS.learning_rate is None:
         # With Adam's rate AdaDelta would learn nothing.
         FLAGS["learning_rate"].value = 1.0 if FLAGS.optimizer == "adadelta" else 1e-3
+    if FLAGS.teacher == "scratch" and not FLAGS["embedding_dim"].present:
+        # No wider than what it is taken from.
+        FLAGS["embedding_dim"].value = min(FLAGS.embedding_dim, FLAGS.teacher_hidden_dim)
     if not FLAGS.data_dir and not FLAGS.train_file:
         raise InputError("Give --data_dir, or --train_file with --dev_file.")
     if FLAGS.languages and not FLAGS.data_dir:

@@ -53,6 +53,8 @@ PAIR_CSV = "".join(
         ("a.csv", "\n" + CSV.replace("\n", "\n\n")),
         ("a.csv", "text,label\n" + CSV),
         ("a.csv", "Question,Class\n" + CSV),
+        ("a.csv", "utterance,intent\n" + CSV),
+        ("a.csv", "review,sentiment\n" + CSV),
         ("a.jsonl", JSON_LINES),
         ("a.jsonl", JSON_LINES.replace('"text"', '"sentence"')),
     ],
@@ -117,7 +119,7 @@ def test_a_long_text_is_read_from_every_format(write):
 
 
 @pytest.mark.parametrize(
-    "content", ["text,intent\nplay it,music\n", "language,sentence\nen,Play\n"]
+    "content", ["text,opinion\nplay it,music\n", "language,sentence\nen,Play\n"]
 )
 def test_a_header_without_a_label_column_is_refused(write, content):
     with pytest.raises(InputError, match=r"a\.csv:1: .* none of them is the label's"):

@@ -80,3 +80,17 @@ def test_unlabeled_takes_what_users_have(encoder):
     assert list(Classification(LABELS, encoder).unlabeled(["a b"])) == [LabeledText("a b")]
     pairs = PairClassification(LABELS, encoder).unlabeled([("a", "b")])
     assert list(pairs) == [LabeledText("a", text_pair="b")]
+
+
+@pytest.mark.parametrize(
+    ("task_class", "inputs", "message"),
+    [
+        (Classification, [["a", "b"]], "is no text"),
+        (PairClassification, ["a b"], "is no pair"),
+        (PairClassification, [("a", "b", "c")], "is no pair"),
+        (PairClassification, [("a", ["b"])], "is no text"),
+    ],
+)
+def test_inputs_of_another_shape_are_told(task_class, inputs, message):
+    with pytest.raises(InputError, match=message):
+        list(task_class.unlabeled(object.__new__(task_class), inputs))

@@ -107,3 +107,9 @@ def test_a_run_with_a_student_for_each_language_names_them(trained, tmp_path):
         xdistil.load(tmp_path)
     words = [SENTENCES[0].split()]
     assert xdistil.load(tmp_path / "languages" / "de").predict(words) == trained.predict(words)
+
+
+def test_a_saved_model_is_told_from_a_model(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    with pytest.raises(InputError, match=r"a SavedModel, which tf\.saved_model\.load"):
+        TrainedModel.load(tmp_path)

@@ -279,7 +279,9 @@ def subfolders(data_dir: str | os.PathLike) -> list[str]:
         InputError: there is no such folder.
     """
     if not Path(data_dir).is_dir():
-        raise InputError(f"{data_dir}: no such folder: give one with a subfolder for each language")
+        raise InputError(
+            f"{data_dir}: no such folder: give one with files or a folder for each language"
+        )
     return sorted(path.name for path in Path(data_dir).iterdir() if path.is_dir())
 
 

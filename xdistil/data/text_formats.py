@@ -12,7 +12,7 @@ from xdistil.data.formats import Lines, checked_characters, json_objects, shorte
 from xdistil.data.lines import numbered_lines
 from xdistil.errors import InputError
 
-_TEXT_NAMES = ("text", "sentence")
+_TEXT_NAMES = ("text", "sentence", "utterance", "review", "tweet")
 _PAIR_NAMES = (
     ("text", "text_pair"),
     ("text1", "text2"),
@@ -20,7 +20,10 @@ _PAIR_NAMES = (
     ("premise", "hypothesis"),
     ("question1", "question2"),
 )
-_LABEL_NAMES = ("label", "labels", "class", "category", "gold_label", "is_duplicate")
+_LABEL_NAMES = (
+    *("label", "labels", "class", "category", "intent", "sentiment", "topic", "target"),
+    *("relation", "gold_label", "is_duplicate"),
+)
 _LANGUAGE_NAMES = ("language", "lang")
 # A quote that is never closed makes one field of the rest of the file.
 _LONGEST_FIELD = 10_000_000
@@ -241,6 +244,10 @@ def _wrong_columns(fields: Sequence[str], columns: _Columns, wanted: Wanted, sep
     hint = wanted.hint(len(fields))
     if separator == "," and len(fields) > columns.count:
         hint += "; a text that holds a comma stands between double quotes"
+    if separator == "," and len(fields) == 1 and ";" in fields[0]:
+        hint += "; separate by commas, not by semicolons"
+    if len(fields) > columns.count:
+        hint += "; or begin with a row of column names (text, label), then others are skipped"
     return f"{len(fields)} {noun} in the line: expected {wanted}{hint}"
 
 

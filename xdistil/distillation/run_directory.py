@@ -367,7 +367,8 @@ def _compare(run: RunDirectory, held: dict, wanted: dict, irrelevant: Collection
             names = f" (changed: {', '.join(changed)})" if part == "inputs" and changed else ""
             raise InputError(
                 f"{run.path}: holds a run with other {part}: {'; '.join(differing)}{names}. Give "
-                "these again, another output directory, or --overwrite"
+                "these again, or another output directory (--reuse_from takes this one's teacher "
+                "over), or --overwrite"
             )
     run.version_warnings = [
         f"{run.path}: {name} was {before} when this run began, is {now}"

@@ -9,6 +9,7 @@ import numpy as np
 from xdistil.data.encoding import TruncationReport
 from xdistil.data.examples import EncodedExample, LabeledText
 from xdistil.data.pair_encoding import encode_pairs, encode_texts
+from xdistil.errors import InputError
 from xdistil.metrics.classification import classification_scores
 from xdistil.tasks.task import Run, Task
 
@@ -36,7 +37,7 @@ class Classification(Task):
     pairs = False
 
     def unlabeled(self, inputs: Iterable[str]) -> Iterator[LabeledText]:
-        return (LabeledText(text) for text in inputs)
+        return (LabeledText(_text(text)) for text in inputs)
 
     def encode(
         self, examples: Iterable[LabeledText], report: TruncationReport | None = None
@@ -112,7 +113,11 @@ class PairClassification(Classification):
     pairs = True
 
     def unlabeled(self, inputs: Iterable[tuple[str, str]]) -> Iterator[LabeledText]:
-        return (LabeledText(first, text_pair=second) for first, second in inputs)
+        for pair in inputs:
+            if isinstance(pair, str) or len(pair) != 2:
+                raise InputError(f"predict: {pair!r} is no pair: give tuples of two texts")
+            first, second = (_text(text) for text in pair)
+            yield LabeledText(first, text_pair=second)
 
     def _encode(
         self,
@@ -121,3 +126,9 @@ class PairClassification(Classification):
         mask_word: str | None,
     ) -> Iterator[EncodedExample]:
         return encode_pairs(self.encoder, texts, report, mask_word)
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str):
+        raise InputError(f"predict: {given!r} is no text: give a list of strings")
+    return given

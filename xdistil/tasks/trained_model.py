@@ -204,6 +204,11 @@ def _find_model(folder: Path) -> Path:
     """The folder itself, or the student of a run directory."""
     if (folder / "student" / CONFIG_FILE).is_file():
         return folder / "student"
+    if (folder / "saved_model.pb").is_file():
+        raise InputError(
+            f"{folder}: a SavedModel, which tf.saved_model.load and xdistil.load_predictor open; give "
+            "the folder of a model or of a run."
+        )
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(
             f"{folder}: no finished model here: there is neither {CONFIG_FILE} of a model "
