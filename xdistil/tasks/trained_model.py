@@ -206,8 +206,8 @@ def _find_model(folder: Path) -> Path:
         return folder / "student"
     if (folder / "saved_model.pb").is_file():
         raise InputError(
-            f"{folder}: a SavedModel, which tf.saved_model.load and xdistil.load_predictor open; give "
-            "the folder of a model or of a run."
+            f"{folder}: a SavedModel, which tf.saved_model.load and xdistil.load_predictor open; "
+            "give the folder of a model or of a run."
         )
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(
