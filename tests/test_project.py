@@ -123,6 +123,9 @@ def test_a_config_is_read_by_its_program(path: Path, flags_of_configs):
     assert flags_of_configs[short(path)] != flags_of_configs[program_of(path)]
     given = re.findall(r"^--(?:no)?(\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(given) == len(set(given))
+    if program_of(path) == "run_ner":
+        values = flags_of_configs[short(path)]
+        assert (values["recipe"], values["student"]) == ("D4.2", "bilstm")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=short)
@@ -146,6 +149,24 @@ def test_the_configs_of_the_paper_hold_its_settings(flags_of_configs):
         assert (values["learning_rate"], values["learning_rate_period"]) == (1e-3, 50)
         assert (values["teacher_epochs"], values["teacher_batch_size"]) == (3, 32)
         assert (values["teacher_learning_rate"], values["teacher_warmup"]) == (2e-5, 0.1)
+
+
+def test_the_configs_of_the_papers_on_texts_hold_their_settings(flags_of_configs):
+    transfer = flags_of_configs["configs/transfer_data_agnews.cfg"]
+    assert (transfer["embedding_dim"], transfer["hidden_dim"]) == (300, 600)
+    assert (transfer["dropout"], transfer["labeled_per_class"]) == (0.4, 500)
+    assert (transfer["recipe"], transfer["pooling"]) == ("staged", "max")
+    for name, batch_size, iterations in (("tang_sst2", 50, 20), ("tang_pairs", 256, 10)):
+        values = flags_of_configs[f"configs/{name}.cfg"]
+        assert (values["hidden_dim"], values["representation_dim"]) == (150, 200)
+        assert (values["pooling"], values["activation"]) == ("last", "relu")
+        assert (values["channels"], values["dropout"]) == (2, 0)
+        assert (values["recipe"], values["alpha"]) == ("tang", 0)
+        assert (values["optimizer"], values["learning_rate"]) == ("adadelta", 1.0)
+        assert values["batch_size"] == batch_size
+        assert values["augment"] and values["augment_iterations"] == iterations
+        chances = [values[f"augment_{chance}"] for chance in ("mask", "pos", "ngram")]
+        assert chances == [0.1, 0.1, 0.25]
 
 
 # README and CI

@@ -142,7 +142,7 @@ def test_the_same_command_does_nothing_anew_and_another_is_refused(finished, kin
     assert load_report(folder / "report.json")["truncation"] == report["truncation"]
     if kind == "classification":
         wrong = run(kind, *flags, "--hidden_dim=4", f"--output_dir={folder}")
-        assert "hidden_dim" in error_of(wrong)
+        assert "hidden_dim" in error_of(wrong) and "--reuse_from" in error_of(wrong)
 
 
 @pytest.mark.parametrize("kind", ["pairs"], indirect=True)
@@ -208,6 +208,16 @@ def test_augmented_rows_stand_in_for_transfer_text(finished):
     folder, _ = finished
     made = load_report(folder / "report.json")["truncation"]["transfer"]["sentences"]
     assert 64 <= made <= 64 * 6
+
+
+@pytest.mark.parametrize("kind", ["classification"], indirect=True)
+def test_a_smoke_run_needs_nothing_but_text_and_is_small(data, kind, tmp_path):
+    folder = tmp_path / "run"
+    flags = ["--smoke", "--teacher=scratch", f"--data_dir={data}", f"--output_dir={folder}"]
+    done = run(kind, *flags, f"--transfer_file={data / 'transfer.tsv'}", "--nomeasure_latency")
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = load_report(folder / "report.json")
+    assert report["student"]["parameters"] < report["teacher"]["parameters"]
 
 
 @pytest.mark.parametrize("kind", ["classification"], indirect=True)

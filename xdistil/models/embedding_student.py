@@ -74,6 +74,9 @@ class EmbeddingStudent(keras.Model):
             below 0, or lacks `unknown_token_id`; `channels` is neither 1 nor 2.
     """
 
+    #: How many pairs of states, one a direction, the dense layer reads at once.
+    summary_parts = 1
+
     def __init__(
         self,
         vocabulary_size: int,
@@ -160,8 +163,9 @@ class EmbeddingStudent(keras.Model):
             "head": [self.head],
         }
 
-    @staticmethod
+    @classmethod
     def expected_parameters(
+        cls,
         vocabulary_size: int,
         embedding_dim: int,
         hidden_dim: int,
@@ -173,7 +177,7 @@ class EmbeddingStudent(keras.Model):
         return (
             channels * vocabulary_size * embedding_dim
             + 8 * hidden_dim * (channels * embedding_dim + hidden_dim + 1)
-            + (2 * hidden_dim + 1) * representation_dim
+            + (2 * hidden_dim * cls.summary_parts + 1) * representation_dim
             + (representation_dim + 1) * num_classes
         )
 

@@ -71,6 +71,9 @@ class SiameseBiLSTMStudent(BiLSTMTextStudent):
         - [Tang et al., 2019](https://arxiv.org/abs/1903.12136)
     """
 
+    # The states of both texts, their product, and their distance.
+    summary_parts = 4
+
     def __init__(
         self,
         vocabulary_size: int,
@@ -119,26 +122,3 @@ class SiameseBiLSTMStudent(BiLSTMTextStudent):
     def _summarize(self, states, mask, features):
         first, second = self._encodings(states, mask, features)
         return tf.concat([first, second, first * second, tf.abs(first - second)], axis=-1)
-
-    @staticmethod
-    def expected_parameters(
-        vocabulary_size: int,
-        embedding_dim: int,
-        hidden_dim: int,
-        representation_dim: int,
-        num_classes: int,
-        channels: int = 1,
-    ) -> int:
-        """Number of parameters of a student: embeddings, BiLSTM, dense layer and head."""
-        # Three more pairs of states than one text has go into the dense layer.
-        return (
-            BiLSTMTextStudent.expected_parameters(
-                vocabulary_size,
-                embedding_dim,
-                hidden_dim,
-                representation_dim,
-                num_classes,
-                channels,
-            )
-            + 6 * hidden_dim * representation_dim
-        )
