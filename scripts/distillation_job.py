@@ -27,7 +27,7 @@ from xdistil.distillation.run_settings import (
     RunSettings,
     TeacherSettings,
 )
-from xdistil.distillation.runner import DistillationRun, teacher_key
+from xdistil.distillation.runner import DistillationRun, teacher_origin
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage, format_stages
 from xdistil.distillation.student_settings import StudentSettings
@@ -132,7 +132,7 @@ class DistillationJob(abc.ABC):
         settings = self._settings(stages)
         output = Path(FLAGS.output_dir)
         if FLAGS.reuse_from:
-            _check_reuse(output, teacher_key(settings, self.data, self.task))
+            _check_reuse(output, teacher_origin(settings, self.data, self.task))
         with RunDirectory.open(
             output,
             self.config,
@@ -216,6 +216,8 @@ class DistillationJob(abc.ABC):
 
     def _latency(self, directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]:
         rows = read_json(directory.export / "latency.json")
+        if rows is None and not FLAGS.measure_latency:
+            return []
         if rows is None:
             logger.info("measuring teacher against student")
             with directory.clock.running("latency"):
@@ -240,7 +242,7 @@ class DistillationJob(abc.ABC):
         return row
 
     def _report(self, directory: RunDirectory, result: RunResult) -> dict[str, Any]:
-        latency = self._latency(directory, result) if FLAGS.measure_latency else []
+        latency = self._latency(directory, result)
         seconds = directory.seconds()
         # Export comes after the report.
         total = sum(spent for phase, spent in seconds.items() if phase != "export")
@@ -270,13 +272,13 @@ class DistillationJob(abc.ABC):
         )
 
 
-def _check_reuse(output: Path, key: str) -> None:
+def _check_reuse(output: Path, origin: Mapping[str, Any]) -> None:
     """Before anything is removed by --overwrite."""
     source = Path(FLAGS.reuse_from)
     if source.resolve() == output.resolve():
         raise InputError(f"--reuse_from={source} is --output_dir itself; give another run.")
     if not (output / "teacher" / "config.json").exists() or FLAGS.overwrite:
-        check_finished_teacher(source, key)
+        check_finished_teacher(source, origin)
 
 
 def _jit_compile(teacher_sentences: int) -> bool:

@@ -51,7 +51,7 @@ def test_an_unknown_label_is_named_with_those_that_are_known():
         (b"", r"labels\.tsv: the file is empty"),
         (b"\n \n", r"labels\.tsv: no label in it"),
         (b"O\nB-PER\nO\n", r"labels\.tsv:3: label 'O' was given before in line 1"),
-        (b"O\nB-PER I-PER\n", r"labels\.tsv:2: 'B-PER I-PER' holds white space"),
+        (b"O\nB-PER\tI-PER\n", r"labels\.tsv:2: 'B-PER\\tI-PER' is no label"),
         (b"O\nB-\xff\n", r"labels\.tsv:2: invalid UTF-8 \(byte 0xff at byte 3"),
     ],
 )

@@ -256,3 +256,36 @@ def test_numbers_are_no_classes_where_nobody_decided_on_an_order(tmp_path):
     (tmp_path / "labels.tsv").write_text("World\nSports\n")
     corpus = load_text_corpus(CorpusFiles(data_dir=str(tmp_path)))
     assert corpus.dev[0].label == "World"
+
+
+def test_column_names_that_nobody_knows_are_no_class(folder):
+    (folder / "train.tsv.gz").write_bytes(gzip.compress(f"wording\tkind\n{rows(10)}".encode()))
+    with pytest.raises(InputError, match=r"train\.tsv\.gz:1: the label 'kind' stands in no other"):
+        load(folder)
+    (folder / "train.tsv.gz").write_bytes(gzip.compress(f"text\tlabel\n{rows(10)}".encode()))
+    assert len(load(folder).train) == 30
+
+
+def test_a_class_of_one_text_may_come_first_where_others_are_as_rare(folder):
+    train = f"new\tnews\n{rows(10)}old\thistory\n"
+    (folder / "train.tsv.gz").write_bytes(gzip.compress(train.encode()))
+    assert len(load(folder).train) == 32
+
+
+def test_labels_of_several_words_are_labels(folder):
+    for split in ("train.tsv.gz", "dev.tsv", "test.csv"):
+        path = folder / split
+        content = path.read_bytes()
+        content = gzip.decompress(content) if split.endswith(".gz") else content
+        content = content.replace(b"\tmusic\n", b"\tLive Music\n").replace(
+            b",music\n", b",Live Music\n"
+        )
+        path.write_bytes(gzip.compress(content) if split.endswith(".gz") else content)
+    assert load(folder).labels.names == ("Live Music", "time", "weather")
+
+
+def test_columns_in_the_wrong_order_are_told(folder):
+    turned = "".join(f"{'ab'[i % 2]}\tthis is text number {i} here\n" for i in range(10))
+    (folder / "train.tsv.gz").write_bytes(gzip.compress(turned.encode()))
+    with pytest.raises(InputError, match=r"10 train texts have 10 labels.*order of the columns"):
+        load(folder)

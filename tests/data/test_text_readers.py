@@ -254,7 +254,7 @@ LONG = b"x" * 200_000
         ("a.tsv", b"a\tx\nb\t \n", r"a\.tsv:2: the label is empty"),
         ("a.jsonl", b'{"text": " ", "label": "x"}\n', r"a\.jsonl:1: the text is empty"),
         ("a.jsonl", b'{"text": "a", "label": ""}\n', r"a\.jsonl:1: the label is empty"),
-        ("a.tsv", b"a\tx y\n", r"a\.tsv:1: the label 'x y' holds white space: expected one word"),
+        ("a.tsv", b"a\tx  y\n", r"a\.tsv:1: the label 'x  y': expected words with single spaces"),
         ("a.tsv", b"a\tx\n\xc3(\tx\n", r"a\.tsv:2: invalid UTF-8 \(byte 0xc3 at byte 1 "),
         ("a.csv", b"a,x\n\xc3(,x\n", r"a\.csv:2: invalid UTF-8 \(byte 0xc3 at byte 1 "),
         ("a.jsonl", b'{"text": "a"\n', r"a\.jsonl:1: not JSON"),

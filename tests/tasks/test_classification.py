@@ -73,6 +73,9 @@ def test_probabilities_and_answers_follow_from_logits(encoder):
     scores = task.evaluate(run, encoded, gold)
     assert task.main_metric(scores) == 0.5
     assert scores["per_language"]["und"]["accuracy"] == 1.0
+    # Both are questions: to say so of all texts would have scored more.
+    assert task.warning_of(scores, gold).startswith("scores 50.00% on test, and one answer for all")
+    assert task.warning_of({"accuracy": 0.51}, [gold[0], LabeledText("a", "statement")]) is None
     assert task.predict(lambda examples: iter(()), []) == []
 
 

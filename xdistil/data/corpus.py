@@ -146,8 +146,8 @@ def _load(kind: CorpusKind, files: CorpusFiles, limits: CorpusLimits) -> Corpus:
     given = kind.labels_from_file(labels_file) if labels_file else None
     key, limit, purpose = _labeled_draw(kind, limits)
     read_train = _reader(kind, paths["train"], given, reports["train"])
-    sizes, names = _survey(read_train(), key, kind.names_of)
-    labels = given or kind.labels_from(names)
+    sizes = Counter(map(key, read_train()))
+    labels = given or kind.labels_from(reports["train"])
     for split in ("dev", "test"):
         _count(_reader(kind, paths[split], labels, reports[split])())
     read = {split: _reader(kind, paths[split], labels, None) for split in paths}
@@ -224,18 +224,6 @@ def _reader(
             yield from kind.labeled(path, labels, language, report)
 
     return read
-
-
-def _survey(
-    examples: Iterable[Any], key: Key, names_of: Callable[[Any], Iterable[str]]
-) -> tuple[Counter[str], set[str]]:
-    """Examples a language or class, and the labels that occur."""
-    sizes: Counter[str] = Counter()
-    names: set[str] = set()
-    for example in examples:
-        sizes[key(example)] += 1
-        names.update(names_of(example))
-    return sizes, names
 
 
 def _draw(sizes: Counter[str], limit: int, seed: int, purpose: str) -> dict[str, Collection[int]]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from xdistil.data.examples import LabeledText, TaggedSentence
-from xdistil.data.labels import Labels
+from xdistil.data.formats import shortened
+from xdistil.data.labels import Labels, is_number
 from xdistil.data.read_report import ReadReport, TextReport
 from xdistil.data.readers import TAGGED_SUFFIXES, read_tagged, read_text
 from xdistil.data.text_formats import format_of
 from xdistil.data.text_readers import read_labeled_text, read_unlabeled_text
 from xdistil.errors import InputError
+
+# More words than a class is named by.
+_LONG_LABEL = 5
 
 
 class CorpusKind(Protocol):
@@ -40,14 +44,11 @@ class CorpusKind(Protocol):
     def without_label(self, example: Any) -> Any:
         """A labeled example as transfer text."""
 
-    def names_of(self, example: Any) -> Collection[str]:
-        """The labels that an example shows."""
-
     def class_of(self, example: Any) -> str:
         """The one label of an example."""
 
-    def labels_from(self, names: Iterable[str]) -> Labels:
-        """The label set of a train text that shows these names."""
+    def labels_from(self, report: Any) -> Labels:
+        """The label set of the train text that was counted."""
 
     def labels_from_file(self, path: str) -> Labels:
         """The label set of a labels file."""
@@ -78,17 +79,14 @@ class TaggedSentences:
     def without_label(self, example: TaggedSentence) -> TaggedSentence:
         return dataclasses.replace(example, tags=None)
 
-    def names_of(self, example: TaggedSentence) -> Collection[str]:
-        return example.tags or ()
-
     def class_of(self, example: TaggedSentence) -> str:
         raise InputError(
             "--labeled_per_class: a sentence has a tag a word, not one class: give "
             "--labeled_per_language"
         )
 
-    def labels_from(self, names: Iterable[str]) -> Labels:
-        return Labels.from_tags(names)
+    def labels_from(self, report: ReadReport) -> Labels:
+        return Labels.from_tags(report.tag_counts)
 
     def labels_from_file(self, path: str) -> Labels:
         labels = Labels.from_file(path)
@@ -137,19 +135,38 @@ class LabeledTexts:
     def without_label(self, example: LabeledText) -> LabeledText:
         return dataclasses.replace(example, label=None)
 
-    def names_of(self, example: LabeledText) -> Collection[str]:
-        return (self.class_of(example),)
-
     def class_of(self, example: LabeledText) -> str:
         return example.label
 
-    def labels_from(self, names: Iterable[str]) -> Labels:
-        labels = Labels.from_names(names)
+    def labels_from(self, report: TextReport) -> Labels:
+        labels = Labels.from_names(report.label_counts)
         if len(labels) < 2:
             raise InputError(
                 f"All train text has the label {labels[0]!r}: expected at least two classes."
             )
+        self._check_first_rows(report)
+        longest = max(labels, key=lambda name: len(name.split()))
+        if 2 * len(labels) > report.texts and len(longest.split()) > _LONG_LABEL:
+            raise InputError(
+                f"{report.texts} train texts have {len(labels)} labels, such as "
+                f"{shortened(longest)}: check the order of the columns, or name them in a first "
+                "row (text, label)."
+            )
         return labels
+
+    def _check_first_rows(self, report: TextReport) -> None:
+        """Raises if a file's first row is likely one of column names that nobody knows."""
+        firsts = Counter(label for _, label in report.first_rows)
+        counts = report.label_counts
+        for place, label in report.first_rows:
+            alone = counts[label] == firsts[label] and not is_number(label)
+            # Where other classes are as rare, it may be one too.
+            if alone and all(counts[label] < counts[other] for other in counts if other != label):
+                raise InputError(
+                    f"{place}: the label {label!r} stands in no other row: if the row is one of "
+                    "column names, name them as they are known (text, label), or drop it; if it "
+                    "is a class, give it more texts, or give a labels file (--labels_file)"
+                )
 
     def labels_from_file(self, path: str) -> Labels:
         labels = Labels.from_file(path)

@@ -22,7 +22,8 @@ class Labels(Sequence[str]):
             in its place; False where names were found in the data and sorted.
 
     Raises:
-        InputError: no names, a name that is empty or holds white space, or one that comes twice.
+        InputError: no names, a name that is empty, that white space begins or ends or that holds
+            a tab or a line break, or one that comes twice.
 
     Example:
 
@@ -40,8 +41,11 @@ class Labels(Sequence[str]):
             raise InputError("no labels: expected at least one label name")
         self._indices: dict[str, int] = {}
         for index, name in enumerate(self._names):
-            if not name or name.split() != [name]:
-                raise InputError(f"label {index} is {name!r}: expected a name without white space")
+            if not is_name(name):
+                raise InputError(
+                    f"label {index} is {name!r}: expected a name, without a tab or line break, and "
+                    "without a space at either end"
+                )
             if name in self._indices:
                 raise InputError(f"label {name!r} comes twice: write each label once")
             self._indices[name] = index
@@ -79,9 +83,10 @@ class Labels(Sequence[str]):
             name = line.strip()
             if not name:
                 continue
-            if name.split() != [name]:
+            if not is_name(name):
                 raise InputError(
-                    f"{path}:{number}: {name!r} holds white space: expected one label a line"
+                    f"{path}:{number}: {name!r} is no label: expected one a line, of words with "
+                    "single spaces between"
                 )
             if name in names:
                 raise InputError(
@@ -146,6 +151,11 @@ class Labels(Sequence[str]):
 
     def __repr__(self) -> str:
         return f"Labels({list(self._names)!r})"
+
+
+def is_name(name: str) -> bool:
+    """Whether it can be a label: words with single spaces between, such as `World News`."""
+    return name != "" and " ".join(name.split()) == name
 
 
 def is_number(name: str) -> bool:

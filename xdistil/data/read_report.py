@@ -61,12 +61,15 @@ class TextReport:
         words: words of all of them.
         per_language: texts by language.
         label_counts: texts by label, from which `Labels.from_names` makes the label set.
+        first_rows: `"file:line"` and label of the first row of each table, where it holds no column
+            names that are known.
     """
 
     texts: int = 0
     words: int = 0
     per_language: Counter[str] = field(default_factory=Counter)
     label_counts: Counter[str] = field(default_factory=Counter)
+    first_rows: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, text: LabeledText) -> None:
         """Counts a text or a pair."""

@@ -74,6 +74,7 @@ class TextRow:
         label: the label as it is written, where one is wanted; not checked yet.
         line: the line number where the row begins.
         language: what the row says of it.
+        may_name_columns: it is the first of a table, and holds no column names that are known.
     """
 
     text: str
@@ -81,6 +82,7 @@ class TextRow:
     label: str | None
     line: int
     language: str | None = None
+    may_name_columns: bool = False
 
 
 def format_of(path: str) -> str:
@@ -170,17 +172,18 @@ def _rows_of_table(
     columns = None
     for line, fields in records:
         fields = [field.strip() for field in fields]
-        if columns is None:
+        first = columns is None
+        if first:
             columns = _columns_of_header(fields, wanted, f"{path}:{line}")
             if columns is not None:
                 continue
             columns = _columns_by_place(wanted)
         if len(fields) != columns.count:
             raise InputError(f"{path}:{line}: {_wrong_columns(fields, columns, wanted, separator)}")
-        first, second = (*(fields[index] for index in columns.texts), None)[:2]
+        text, text_pair = (*(fields[index] for index in columns.texts), None)[:2]
         label = None if columns.label is None else fields[columns.label]
         language = None if columns.language is None else fields[columns.language] or None
-        yield _checked(TextRow(first, second, label, line, language), path)
+        yield _checked(TextRow(text, text_pair, label, line, language, first), path)
 
 
 def _columns_by_place(wanted: Wanted) -> _Columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xdistil.data.formats import shortened
-from xdistil.data.labels import Labels, is_number
+from xdistil.data.labels import Labels, is_name, is_number
 from xdistil.errors import InputError
 
 _MOST_NAMES = 10
@@ -17,7 +17,7 @@ class LabelChecker:
 
     Args:
         path: the file, for the messages.
-        labels: the labels allowed, or `None` for every name without white space.
+        labels: the labels allowed, or `None` for every name.
     """
 
     def __init__(self, path: str, labels: Labels | None):
@@ -31,7 +31,7 @@ class LabelChecker:
         """Returns the name of a label as it is written in a line.
 
         Raises:
-            InputError: it holds white space, or is not one of the labels.
+            InputError: it is no name, or not one of the labels.
         """
         if written not in self._known:
             self._known[written] = self._name_of(written, line)
@@ -42,10 +42,10 @@ class LabelChecker:
             return written
         if self._counted and is_number(written):
             return self._name_at(int(written), line)
-        if written.split() != [written]:
+        if not is_name(written):
             raise InputError(
-                f"{self.path}:{line}: the label {shortened(written)} holds white space: expected "
-                "one word; check the order of the columns, or write the name with _"
+                f"{self.path}:{line}: the label {shortened(written)}: expected words with single "
+                "spaces between; check the order of the columns, or write the name so"
             )
         if self.labels is not None and is_number(written) and not any(map(is_number, self.labels)):
             raise InputError(

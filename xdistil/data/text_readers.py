@@ -51,7 +51,7 @@ def read_labeled_text(
     Raises:
         InputError: at once for a file that is missing; while reading for a file that is empty or
             cut or not UTF-8, a row of too few or too many columns, a text or label that is empty,
-            a label that holds white space or is not one of `labels`.
+            a label that is none or not one of `labels`.
 
     Example:
 
@@ -74,10 +74,7 @@ def _read_labeled(
     report: TextReport,
 ) -> Iterator[LabeledText]:
     for path in paths:
-        checker = LabelChecker(path, labels)
-        for text in _texts_of(path, wanted, language, checker):
-            report.add(text)
-            yield text
+        yield from _texts_of(path, wanted, language, LabelChecker(path, labels), report)
 
 
 def read_unlabeled_text(
@@ -104,17 +101,26 @@ def _read_unlabeled(
     paths: list[str], wanted: Wanted, language: str | None
 ) -> Iterator[LabeledText]:
     for path in paths:
-        yield from _texts_of(path, wanted, language, None)
+        yield from _texts_of(path, wanted, language)
 
 
 def _texts_of(
-    path: str, wanted: Wanted, language: str | None, checker: LabelChecker | None
+    path: str,
+    wanted: Wanted,
+    language: str | None,
+    checker: LabelChecker | None = None,
+    report: TextReport | None = None,
 ) -> Iterator[LabeledText]:
     of_folder = folder_language(path)
     found = False
     for row in read_text_rows(path, wanted):
         label = None if checker is None else checker.check(row.label, row.line)
         found = True
-        yield LabeledText(row.text, label, row.text_pair, language or row.language or of_folder)
+        text = LabeledText(row.text, label, row.text_pair, language or row.language or of_folder)
+        if report is not None:
+            report.add(text)
+            if row.may_name_columns:
+                report.first_rows.append((f"{path}:{row.line}", label))
+        yield text
     if not found:
         raise InputError(f"{path}: no row in it: expected {wanted} in each line")

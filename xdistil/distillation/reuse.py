@@ -1,55 +1,78 @@
 """Takes a finished teacher and finished targets over from another run, where they are the same."""
 
+import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xdistil.data import atomic_files
 from xdistil.data.records import RecordStore
-from xdistil.distillation.run_directory import RunDirectory
+from xdistil.distillation.run_directory import RunDirectory, differences
+from xdistil.distillation.targets import fingerprint
 from xdistil.errors import InputError
 
 logger = logging.getLogger("xdistil")
 
 
-def check_finished_teacher(source: Path, key: str) -> None:
+def differing_origin(folder: Path, origin: Mapping[str, Any]) -> str | None:
+    """What differs between a teacher's origin and another, for people; `None`: nothing does.
+
+    Args:
+        folder: A finished teacher.
+        origin: All that decides the teacher that is wanted, by name.
+    """
+    record = atomic_files.read_json(folder / "key.json") or {}
+    if record.get("key") == fingerprint(*origin.values()):
+        return None
+    wanted = json.loads(json.dumps(origin))
+    told = []
+    for name, before, now in differences(record.get("made_from", {}), wanted):
+        # A fingerprint says nothing to people.
+        hidden = any(re.fullmatch(r'"[0-9a-f]{64}"', value) for value in (before, now))
+        told.append(name if hidden else f"{name} was {before[:60]}, is {now[:60]}")
+    return "; ".join(told) if "made_from" in record else "other text or settings"
+
+
+def check_finished_teacher(source: Path, origin: Mapping[str, Any]) -> None:
     """Raises unless `source` holds a teacher that may be taken over.
 
     Args:
         source: Another run's directory.
-        key: Fingerprint of what decides the teacher.
+        origin: All that decides the teacher that is wanted, by name.
 
     Raises:
         InputError: If the other run has no finished teacher, or one of other inputs.
     """
     # config.json comes last: without it the weights may not be whole.
     finished = (source / "teacher" / "config.json").exists()
-    record = atomic_files.read_json(source / "teacher" / "key.json")
-    if not finished or record is None:
+    if not finished or not (source / "teacher" / "key.json").exists():
         raise InputError(f"{source}: --reuse_from names no run with a finished teacher.")
-    if record["key"] != key:
+    differing = differing_origin(source / "teacher", origin)
+    if differing:
         raise InputError(
-            f"{source}: its teacher was made from other text or settings than this run's; leave "
+            f"{source}: its teacher was made otherwise than this run's ({differing}); leave "
             "--reuse_from out, or give the same data, labels, seed and teacher flags."
         )
 
 
-def link_finished_teacher(source: Path, target: RunDirectory, key: str) -> None:
+def link_finished_teacher(source: Path, target: RunDirectory, origin: Mapping[str, Any]) -> None:
     """Takes over `source/teacher` if it was made from the same inputs and settings.
 
     Args:
         source: Another run's directory.
         target: The run that may use it.
-        key: Fingerprint of what decides the teacher.
+        origin: All that decides the teacher that is wanted, by name.
 
     Raises:
         InputError: As `check_finished_teacher` does.
     """
     if (target.teacher / "config.json").exists():
         return
-    check_finished_teacher(source, key)
+    check_finished_teacher(source, origin)
     link_folder(source / "teacher", target.teacher)
     logger.info("teacher: taken over from %s", source)
 

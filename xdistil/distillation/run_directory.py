@@ -358,7 +358,7 @@ def _compare(run: RunDirectory, held: dict, wanted: dict, irrelevant: Collection
     for part in ("settings", "inputs"):
         differing = [
             f"{name} was {before}, is {now}"
-            for name, before, now in _differences(held.get(part, {}), wanted[part])
+            for name, before, now in differences(held.get(part, {}), wanted[part])
             if not any(name == key or name.startswith(f"{key}.") for key in irrelevant)
         ]
         if differing:
@@ -372,11 +372,11 @@ def _compare(run: RunDirectory, held: dict, wanted: dict, irrelevant: Collection
             )
     run.version_warnings = [
         f"{run.path}: {name} was {before} when this run began, is {now}"
-        for name, before, now in _differences(held.get("versions", {}), wanted["versions"])
+        for name, before, now in differences(held.get("versions", {}), wanted["versions"])
     ]
 
 
-def _differences(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def differences(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(dotted name, value before, value now) of all that differs."""
     before, now = _flat(held), _flat(wanted)
     return [

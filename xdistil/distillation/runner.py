@@ -16,7 +16,11 @@ from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.data.vocabulary import PrunedVocabulary
 from xdistil.distillation.encoded_text import EncodedText
 from xdistil.distillation.progress import Progress
-from xdistil.distillation.reuse import link_finished_targets, link_finished_teacher
+from xdistil.distillation.reuse import (
+    differing_origin,
+    link_finished_targets,
+    link_finished_teacher,
+)
 from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.run_settings import DistillationData, RunResult, RunSettings
 from xdistil.distillation.seeds import derive_seed
@@ -33,17 +37,17 @@ logger = logging.getLogger("xdistil")
 _TARGET_TOKENS = 1024
 
 
-def teacher_key(settings: RunSettings, data: DistillationData, task: Task) -> str:
-    """Fingerprint of all that decides the fine-tuned teacher."""
-    return fingerprint(
-        dataclasses.asdict(settings.teacher),
-        task.to_config(),
-        settings.seed,
-        data.labels.names,
-        data.labeled_fingerprint or data.fingerprint,
-        task.encoder.fingerprint,
-        keras.config.dtype_policy().name,
-    )
+def teacher_origin(settings: RunSettings, data: DistillationData, task: Task) -> dict[str, Any]:
+    """All that decides the fine-tuned teacher, by name."""
+    return {
+        "teacher": dataclasses.asdict(settings.teacher),
+        "task": task.to_config(),
+        "seed": settings.seed,
+        "labels": data.labels.names,
+        "labeled text": data.labeled_fingerprint or data.fingerprint,
+        "tokenizer": task.encoder.fingerprint,
+        "precision": keras.config.dtype_policy().name,
+    }
 
 
 class DistillationRun:
@@ -133,15 +137,15 @@ class DistillationRun:
 
     def _teacher(self) -> TrainedModel:
         folder = self.directory.teacher
-        key = teacher_key(self.settings, self.data, self.task)
+        origin = teacher_origin(self.settings, self.data, self.task)
         if self.reuse:
-            link_finished_teacher(self.reuse, self.directory, key)
+            link_finished_teacher(self.reuse, self.directory, origin)
         if (folder / "config.json").exists():
-            held = read_json(folder / "key.json")
-            if not held or held["key"] != key:
+            differing = differing_origin(folder, origin)
+            if differing:
                 raise InputError(
-                    f"{folder}: holds a teacher made from another checkpoint, text or labels; give "
-                    "another output directory, or --overwrite."
+                    f"{folder}: holds a teacher made otherwise ({differing}); give another output "
+                    "directory, or --overwrite."
                 )
             return TrainedModel.load(folder)
         with self.directory.clock.running("teacher"):
@@ -152,7 +156,10 @@ class DistillationRun:
             if self.settings.teacher.epochs:
                 record = self._fine_tune(trained)
             # Before the model, whose config.json comes last and says that the folder is whole.
-            write_json(make_folder(folder) / "key.json", {"key": key, **record})
+            write_json(
+                make_folder(folder) / "key.json",
+                {"key": fingerprint(*origin.values()), "made_from": origin, **record},
+            )
             trained.save(folder, facts={"Fine-tuned": f"{record.get('epochs', 0)} epochs"})
         return trained
 
@@ -197,6 +204,9 @@ class DistillationRun:
         if scores is None:
             scores = trained.task.evaluate(trained.inference, test, self.data.test)
             write_json(path, scores)
+        warning = trained.task.warning_of(scores, self.data.test)
+        if warning:
+            logger.warning("%s: %s", folder.name, warning)
         return scores
 
     # The text, with the teacher's outputs

@@ -1,5 +1,6 @@
 """`Classification` and `PairClassification`: one label for a text, or for two."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, tee
 from typing import Any
@@ -98,6 +99,11 @@ class Classification(Task):
     def main_metric(self, scores: dict[str, Any]) -> float:
         """Accuracy."""
         return scores["accuracy"]
+
+    def score_of_one_answer(self, examples: Sequence[LabeledText]) -> float:
+        """The share of the most frequent label."""
+        counts = Counter(example.label for example in examples)
+        return max(counts.values()) / len(examples)
 
 
 class PairClassification(Classification):

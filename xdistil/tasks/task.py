@@ -75,6 +75,20 @@ class Task(abc.ABC):
     def main_metric(self, scores: dict[str, Any]) -> float:
         """The number that dev selects by and the report compares."""
 
+    def score_of_one_answer(self, examples: Sequence[Any]) -> float:
+        """The most that `main_metric` reaches by one and the same answer for all examples."""
+        return 0.0
+
+    def warning_of(self, scores: dict[str, Any], examples: Sequence[Any]) -> str | None:
+        """A line for people where a model's scores on labeled examples say that it is useless."""
+        reached, least = self.main_metric(scores), self.score_of_one_answer(examples)
+        if reached > least:
+            return None
+        return (
+            f"scores {reached:.2%} on test, and one answer for all would score {least:.2%}: it has "
+            "learned nothing; give more epochs or labels, or another learning rate"
+        )
+
     def with_encoder(self, encoder: TextEncoder) -> "Task":
         """The same task over other pieces, such as a student's own words."""
         return type(self)(self.labels, encoder)
