@@ -62,7 +62,10 @@ def _check_flags() -> None:
             f"--alpha={FLAGS.alpha}: for --recipe=tang below 1; labels alone are --recipe=labels."
         )
     if FLAGS.augment and FLAGS.recipe == "labels":
-        raise InputError("--augment: --recipe=labels reads no new rows; add --noaugment.")
+        logger.warning(
+            "--augment: --recipe=labels does not learn from the new texts, which have no gold "
+            "label; the student's vocabulary is as with them"
+        )
     if FLAGS.augment and FLAGS.augment_only:
         for name in ("transfer_file", "transfer_sentences"):
             if FLAGS[name].value:

@@ -229,9 +229,9 @@ def test_bad_input_is_one_line_with_its_place(data, kind, tmp_path):
         assert "--transfer_file" in error_of(run(kind, *good, "--recipe=hard", *off))
     assert "--alpha" in error_of(run(kind, *good, "--recipe=hard", "--alpha=0.5"))
     assert "--augment_mask" in error_of(run(kind, *good, "--augment_mask=0.5"))
-    assert "--noaugment" in error_of(run(kind, *good, "--recipe=labels", "--augment"))
     files = f"--transfer_file={data / 'transfer.tsv'}"
-    assert "--augment_only" in error_of(run(kind, *good, "--augment", "--augment_only", files))
+    both = run(kind, *good, "--augment", "--augment_only", files, "--recipe=labels")
+    assert "--augment_only" in error_of(both) and "does not learn from the new" in both.stderr
     ragged = tmp_path / "vectors.txt"
     ragged.write_text("rain 1 2 3\nsun 1 2\n", "utf-8")
     assert "vectors.txt:2" in error_of(
