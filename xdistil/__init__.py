@@ -13,6 +13,8 @@ _HOME = {
     "BiLSTMStudent": "xdistil.models.bilstm",
     "BiLSTMTextStudent": "xdistil.models.bilstm_text",
     "SiameseBiLSTMStudent": "xdistil.models.siamese_bilstm",
+    "TransformerStudent": "xdistil.models.transformer",
+    "TransformerTextStudent": "xdistil.models.transformer_text",
     "Teacher": "xdistil.models.teacher",
     "TextTeacher": "xdistil.models.text_teacher",
     "EncoderConfig": "xdistil.models.encoder",

@@ -6,6 +6,8 @@ from xdistil.models.encoder import EncoderConfig
 from xdistil.models.siamese_bilstm import SiameseBiLSTMStudent
 from xdistil.models.teacher import Teacher
 from xdistil.models.text_teacher import TextTeacher
+from xdistil.models.transformer import TransformerStudent
+from xdistil.models.transformer_text import TransformerTextStudent
 
 __all__ = [
     "BiLSTMStudent",
@@ -14,4 +16,6 @@ __all__ = [
     "SiameseBiLSTMStudent",
     "Teacher",
     "TextTeacher",
+    "TransformerStudent",
+    "TransformerTextStudent",
 ]

@@ -11,6 +11,7 @@ from keras import ops
 
 from xdistil.errors import InputError
 from xdistil.models.activations import get_activation
+from xdistil.models.static_embedding import StaticEmbedding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,7 @@ class Encoder(keras.layers.Layer):
 
     Args:
         config: An `EncoderConfig`, or its `to_dict()`.
+        static_tokens: Whether the word-piece embedding never learns, whatever `trainable` says.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -139,10 +141,13 @@ class Encoder(keras.layers.Layer):
             `padding_mask` (1 = real; absent = all are real) and `segment_ids` (absent = all 0).
             Other keys are ignored.
         training: whether dropout is active.
+        return_attentions: whether the attention weights are wanted too.
 
     Returns:
         Tuple of `num_layers + 1` tensors `(batch_size, sequence_length, hidden_dim)`; index 0 is
-        the embeddings.
+        the embeddings. With `return_attentions` a tuple of this and of `num_layers` tensors
+        `(batch_size, num_heads, sequence_length, sequence_length)`: how much each position (third
+        axis) attends to each other one, after the softmax and before dropout; 0 for padding.
 
     Example:
 
@@ -156,11 +161,14 @@ class Encoder(keras.layers.Layer):
         [Devlin et al., 2019](https://arxiv.org/abs/1810.04805)
     """
 
-    def __init__(self, config: EncoderConfig | dict[str, Any], **kwargs):
+    def __init__(
+        self, config: EncoderConfig | dict[str, Any], static_tokens: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         if not isinstance(config, EncoderConfig):
             config = EncoderConfig(**config)
         self.config = config
+        self.static_tokens = static_tokens
         self._make_embeddings()
         self.transformer_layers = [
             _EncoderLayer(
@@ -184,7 +192,8 @@ class Encoder(keras.layers.Layer):
 
     def _make_embeddings(self) -> None:
         config = self.config
-        self.token_embedding = keras.layers.Embedding(
+        embedding_class = StaticEmbedding if self.static_tokens else keras.layers.Embedding
+        self.token_embedding = embedding_class(
             config.vocabulary_size,
             config.embedding_dim,
             embeddings_initializer=self._initializer(),
@@ -246,13 +255,21 @@ class Encoder(keras.layers.Layer):
             layer.build((None, None, self.config.hidden_dim))
         self.built = True
 
-    def call(self, features, training=False):
-        padding_mask = features.get("padding_mask")
+    def call(self, features, training=False, return_attentions=False):
+        arguments = {"padding_mask": features.get("padding_mask"), "training": training}
         hidden_state = self._embed(features, training)
-        hidden_states = [hidden_state]
+        hidden_states, attentions = [hidden_state], []
         for layer in self.transformer_layers:
-            hidden_state = layer(hidden_state, padding_mask=padding_mask, training=training)
+            if return_attentions:
+                hidden_state, scores = layer(
+                    hidden_state, return_attention_scores=True, **arguments
+                )
+                attentions.append(scores)
+            else:
+                hidden_state = layer(hidden_state, **arguments)
             hidden_states.append(hidden_state)
+        if return_attentions:
+            return tuple(hidden_states), tuple(attentions)
         return tuple(hidden_states)
 
     def _embed(self, features, training):
@@ -312,7 +329,8 @@ class Encoder(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {**super().get_config(), "config": self.config.to_dict()}
+        static = {"static_tokens": True} if self.static_tokens else {}
+        return {**super().get_config(), "config": self.config.to_dict(), **static}
 
 
 def _dense_weights(name: str, layer) -> dict[str, keras.Variable]:

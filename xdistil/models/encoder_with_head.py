@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -51,7 +51,7 @@ class EncoderWithHead(keras.Model):
             raise InputError(f"num_classes is {num_classes!r}: expected a positive integer")
         if label_names is not None and len(label_names) != num_classes:
             raise InputError(f"{len(label_names)} label names for {num_classes} classes")
-        self.encoder = Encoder(encoder, dtype=self.dtype_policy, name="encoder")
+        self.encoder = self.make_encoder(encoder)
         self.num_classes = num_classes
         self.dropout = self.encoder_config.dropout if dropout is None else dropout
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
@@ -72,6 +72,19 @@ class EncoderWithHead(keras.Model):
         )
         self.head.build((None, self.hidden_dim))
         self.built = True
+
+    def make_encoder(self, config: EncoderConfig | dict[str, Any]) -> Encoder:
+        """The encoder; a subclass may make another one."""
+        return Encoder(config, dtype=self.dtype_policy, name="encoder")
+
+    def encode(
+        self, features: Mapping[str, Any], training: bool = False, return_attentions: bool = False
+    ) -> dict[str, Any]:
+        """`hidden_states` of the features and, if asked for, `attentions`, see `Encoder`."""
+        if not return_attentions:
+            return {"hidden_states": self.encoder(features, training=training)}
+        found = self.encoder(features, training=training, return_attentions=True)
+        return dict(zip(("hidden_states", "attentions"), found, strict=True))
 
     def make_layers_below_head(self) -> None:
         """Makes and builds what a subclass has between encoder and head; here nothing."""

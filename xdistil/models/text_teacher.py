@@ -32,11 +32,13 @@ class TextTeacher(EncoderWithHead):
         features: dict of int tensors `(batch_size, sequence_length)`: `token_ids`, and optionally
             `padding_mask` (1 = real) and `segment_ids`. Other keys are ignored.
         training: whether dropout is active.
+        return_attentions: whether `attentions` are wanted.
 
     Returns:
         dict: `logits`, float32 `(batch_size, num_classes)`; `hidden_states`, a tuple of
         `num_layers + 1` tensors `(batch_size, sequence_length, hidden_dim)`, index 0 = embeddings;
-        `pooled_output` `(batch_size, hidden_dim)`, what the pooler gives, before dropout.
+        `pooled_output` `(batch_size, hidden_dim)`, what the pooler gives, before dropout;
+        if asked for `attentions`, see `Encoder`.
 
     Raises:
         InputError: `num_classes` is no positive integer, `dropout` no number in [0, 1), or
@@ -102,8 +104,9 @@ class TextTeacher(EncoderWithHead):
         head = groups.pop("head")
         return {**groups, "pooler": [self.pooler], "head": head}
 
-    def call(self, features, training=False):
-        hidden_states = self.encoder(features, training=training)
+    def call(self, features, training=False, return_attentions=False):
+        encoded = self.encode(features, training, return_attentions)
+        hidden_states = encoded["hidden_states"]
         pooled = self.pooler(hidden_states[-1][:, 0])
         logits = self.head(self.head_dropout(pooled, training=training))
-        return {"logits": logits, "hidden_states": hidden_states, "pooled_output": pooled}
+        return {"logits": logits, **encoded, "pooled_output": pooled}

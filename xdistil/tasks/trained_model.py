@@ -36,6 +36,8 @@ _MODELS = (
     "SiameseBiLSTMStudent",
     "Teacher",
     "TextTeacher",
+    "TransformerStudent",
+    "TransformerTextStudent",
 )
 _TASKS = {task.name: task for task in (Tagging, Classification, PairClassification)}
 
