@@ -16,6 +16,7 @@ from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.data.vocabulary import PrunedVocabulary
 from xdistil.distillation.encoded_text import EncodedText
 from xdistil.distillation.progress import Progress
+from xdistil.distillation.projections import Projections
 from xdistil.distillation.reuse import (
     differing_origin,
     link_finished_targets,
@@ -337,6 +338,7 @@ class DistillationRun:
         self, student: TrainedModel, teacher: TrainedModel, stores: dict[str, RecordStore]
     ) -> list[dict[str, Any]]:
         score = self._dev_score(student, self.text.student_dev)
+        projections = Projections(self.settings.seed)
         self._stage_records: list[dict[str, Any]] = []
         for number, stage in enumerate(self.settings.stages, 1):
             names = ("labeled", "transfer") if stage.data == "both" else (stage.data,)
@@ -354,6 +356,7 @@ class DistillationRun:
                     score,
                     teacher=teacher.model if self.settings.online else None,
                     events=self.directory.events,
+                    projections=projections,
                 )
                 record = trainer.run()
             logger.info(

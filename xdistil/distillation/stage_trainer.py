@@ -17,6 +17,7 @@ from xdistil.data.record_batches import read_batches
 from xdistil.data.records import RecordStore
 from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.progress import Progress
+from xdistil.distillation.projections import Projections, projection_layers
 from xdistil.distillation.run_directory import StageDirectory
 from xdistil.distillation.seeds import derive_seed, seed_dropout
 from xdistil.distillation.stages import Stage
@@ -96,6 +97,7 @@ class StageTrainer:
         teacher: Runs in each step where the records hold no outputs of it (`online`).
         events: Folder for TensorBoard's events; `None` writes none.
         progress: Makes the progress bar.
+        projections: Those of the run; default: fresh ones.
 
     Raises:
         InputError: If a loss turns NaN; the last good checkpoint is named.
@@ -113,6 +115,7 @@ class StageTrainer:
         teacher: keras.Model | None = None,
         events: Path | None = None,
         progress: Callable[[int, str], Progress] = Progress,
+        projections: Projections | None = None,
     ):
         self.stage = stage
         self.number = number
@@ -124,7 +127,9 @@ class StageTrainer:
         self.teacher = teacher if stage.needs_teacher else None
         self.events = events
         self._progress_class = progress
-        self.weights = collect_variables(model)
+        self.projections = projections or Projections(settings.seed)
+        self._projection_layers = projection_layers(self.projections.of(stage.terms))
+        self.weights = collect_variables(model, projections=self._projection_layers)
         self.steps = data.steps(stage.batch_size)
 
     def run(self) -> dict[str, Any]:
@@ -177,6 +182,7 @@ class StageTrainer:
             self.stage.terms,
             [weight for weight, _ in self.stage.losses],
             teacher=self.teacher,
+            projections=self.projections,
         )
         optimizer = self.stage.optimizer.build(self.steps, self.stage.epochs)
         distiller.compile(optimizer=optimizer, jit_compile=self.settings.jit_compile)
@@ -184,7 +190,10 @@ class StageTrainer:
 
     def _state(self, distiller: Distiller) -> dict[str, keras.Variable]:
         return collect_variables(
-            self.model, optimizer=distiller.optimizer, metrics=distiller.metrics
+            self.model,
+            optimizer=distiller.optimizer,
+            metrics=distiller.metrics,
+            projections=self._projection_layers,
         )
 
     def _resume(self, distiller: Distiller) -> tuple[Position, list[np.ndarray] | None]:
