@@ -14,6 +14,8 @@ import tensorflow as tf
 from absl import flags
 from shared_flags import IRRELEVANT_FLAGS
 from teacher_source import TeacherSource
+from transformer_flags import TRANSFORMER
+from transformer_student import TransformerPlan, plan_transformer
 
 from xdistil.data.atomic_files import make_folder, read_json
 from xdistil.data.corpus import Corpus
@@ -34,15 +36,17 @@ from xdistil.distillation.student_settings import StudentSettings
 from xdistil.errors import InputError
 from xdistil.metrics.footprint import count_parameters
 from xdistil.metrics.speedup import random_features, speedup_row
+from xdistil.models.encoder_student import EncoderStudent
 from xdistil.report.console import report_table
 from xdistil.report.page import write_page
 from xdistil.report.report import build_report, write_report
-from xdistil.tasks import Task
+from xdistil.tasks import Task, TrainedModel
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
 LATENCY_BATCH_SIZES = (1, 32)
 LATENCY_LENGTH = 32
+_SCHEDULES = {"adam": "cosine_restarts", "adamw": "linear_warmup", "adadelta": "constant"}
 
 
 class DistillationJob(abc.ABC):
@@ -61,6 +65,7 @@ class DistillationJob(abc.ABC):
         self.task = self.make_task(self.source.encoder)
         self.student_task: Task | None = None
         self.inputs = {"teacher": self.source.fingerprint}
+        self.transformer = self._plan_transformer()
         self.data = DistillationData(
             labels=corpus.labels,
             train=corpus.train,
@@ -70,6 +75,19 @@ class DistillationJob(abc.ABC):
             fingerprint=corpus.fingerprint,
             transfer_size=corpus.transfer_size,
         )
+
+    #: What --student=transformer makes of this task.
+    transformer_class: type[EncoderStudent]
+
+    def _plan_transformer(self) -> TransformerPlan | None:
+        if FLAGS.student != TRANSFORMER:
+            return None
+        plan = plan_transformer(self.source, self.transformer_class)
+        if plan.encoder is not None:
+            self.student_task = self.task.with_encoder(plan.encoder)
+        if plan.fingerprint is not None:
+            self.inputs["student"] = plan.fingerprint
+        return plan
 
     @abc.abstractmethod
     def open_teacher(self) -> TeacherSource:
@@ -97,8 +115,10 @@ class DistillationJob(abc.ABC):
         Raises:
             InputError: The flags, the text and the teacher do not go together.
         """
-        from_teacher = self.student_task is None and FLAGS.embedding_init != "random"
-        if from_teacher and FLAGS.embedding_dim > self.source.embedding_dim:
+        if self.transformer is not None:
+            self.transformer.check(self.source, stages)
+        compressed = not (self.transformer or self.student_task or FLAGS.embedding_init == "random")
+        if compressed and FLAGS.embedding_dim > self.source.embedding_dim:
             raise InputError(
                 f"--embedding_dim={FLAGS.embedding_dim}: --embedding_init={FLAGS.embedding_init} "
                 f"gives at most the teacher's {self.source.embedding_dim}; lower it, or "
@@ -176,6 +196,10 @@ class DistillationJob(abc.ABC):
             f"{kind}_epochs": FLAGS[f"{kind}_epochs"].value or FLAGS.epochs  # None: not given
             for kind in ("representation", "logits", "labels")
         }
+        of_student = {}
+        if self.transformer:
+            whole_texts = self.task.logits_positions == "texts"
+            of_student = self.transformer.recipe_settings(self.source, whole_texts)
         return {
             "representation": FLAGS.representation_loss,
             "batch_size": FLAGS.batch_size,
@@ -183,11 +207,21 @@ class DistillationJob(abc.ABC):
             "optimizer": OptimizerSettings(
                 FLAGS.optimizer,
                 FLAGS.learning_rate,
-                schedule="constant" if FLAGS.optimizer == "adadelta" else "cosine_restarts",
+                schedule=_SCHEDULES[FLAGS.optimizer],
                 period_epochs=FLAGS.learning_rate_period,
+                clip_norm=1.0 if FLAGS.optimizer == "adamw" else 0.0,
             ),
             "unfreeze_representation": FLAGS.unfreeze_representation,
             "fresh_head": FLAGS.fresh_head,
+            "alpha": FLAGS.alpha,
+            # Its default is that of `joint` alone.
+            "beta": FLAGS.beta if FLAGS["beta"].present else None,
+            "temperature": FLAGS.temperature,
+            "normalize_patience": FLAGS.normalize_patience,
+            "patience_reduction": FLAGS.patience_reduction,
+            "distil_transfer": FLAGS.distil_transfer,
+            "attentions": FLAGS.attention_loss,
+            **of_student,
             **epochs,
         }
 
@@ -202,7 +236,7 @@ class DistillationJob(abc.ABC):
                 dropout=FLAGS.teacher_dropout,
                 source=self.source.fingerprint,
             ),
-            student=self.student_settings(),
+            student=self.transformer.settings if self.transformer else self.student_settings(),
             seed=FLAGS.seed,
             online=FLAGS.teacher_targets == "online",
             training=StageSettings(
@@ -247,7 +281,7 @@ class DistillationJob(abc.ABC):
         # Export comes after the report.
         total = sum(spent for phase, spent in seconds.items() if phase != "export")
         students = list((result.per_language or {"": result.student}).values())
-        name = self.student_name()
+        name = self.transformer.student_name() if self.transformer else self.student_name()
         phases = ("tokenize", "teacher", "targets", "distillation")
         return build_report(
             task=result.student.task.name,
@@ -310,6 +344,20 @@ def _export(directory: RunDirectory, result: RunResult) -> None:
         for folder, student in models.items():
             if not folder.exists():
                 export_saved_model(student, folder)
+            _export_hub(student, folder.parent / "hub")
+
+
+def _export_hub(student: TrainedModel, folder: Path) -> None:
+    """A transformer in the hub's format; where that has no place for it, the log says so."""
+    from xdistil.export import export_hub
+
+    # The tokenizer's settings are written last: with them the folder is whole.
+    if not isinstance(student.model, EncoderStudent) or (folder / "tokenizer_config.json").exists():
+        return
+    try:
+        export_hub(student, folder)
+    except InputError as error:
+        logger.warning("%s: not written: %s", folder, error)
 
 
 def _histories(directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:

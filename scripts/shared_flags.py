@@ -16,16 +16,8 @@ _SCRATCH_FLAGS = tuple(
 #: the hashes of what they name are kept.
 IRRELEVANT_FLAGS = (
     *("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes", "reuse_from"),
-    *(
-        "data_dir",
-        "train_file",
-        "dev_file",
-        "test_file",
-        "transfer_file",
-        "labels_file",
-        "teacher",
-        "vectors_file",
-    ),
+    *("data_dir", "train_file", "dev_file", "test_file", "transfer_file", "labels_file"),
+    *("teacher", "vectors_file", "student_checkpoint", "continue_from"),
 )
 
 
@@ -127,13 +119,14 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
     flags.DEFINE_enum(
         "optimizer",
         "adam",
-        ["adam", "adadelta"],
-        "Of every stage; `adadelta` (rho 0.95) keeps its learning rate.",
+        ["adam", "adadelta", "adamw"],
+        "Of every stage; `adadelta` (rho 0.95) keeps its learning rate, that of `adamw` goes up "
+        "over 10% of the steps, then down to 0. Default: adam; of transformers adamw.",
     )
     flags.DEFINE_float(
         "learning_rate",
         None,
-        "Peak learning rate; default: 1e-3, of adadelta 1.",
+        "Peak learning rate; default: 1e-3, of adadelta 1, of adamw 5e-5.",
         lower_bound=1e-8,
     )
     flags.DEFINE_integer(
@@ -209,8 +202,16 @@ def define_text_flags() -> None:
     flags.DEFINE_enum(
         "logit_target", "logits", ["logits", "log_odds"], "What the logits are held against."
     )
-    flags.DEFINE_float("alpha", None, "Weight of the labels: joint (1), tang (0).", 0.0)
-    flags.DEFINE_float("beta", 1.0, "Weight of the representation: joint.", 0.0)
+    flags.DEFINE_float(
+        "alpha",
+        None,
+        "Weight of the labels: joint (1), tang (0); of the soft targets: kd, pkd_*, distilbert "
+        "(0.5).",
+        0.0,
+    )
+    flags.DEFINE_float(
+        "beta", 1.0, "Weight of the representation: joint; of the hidden states: pkd_* (100).", 0.0
+    )
     flags.DEFINE_float("gamma", 1.0, "Weight of the logits: joint.", 0.0)
     flags.DEFINE_bool("augment", False, "Make transfer text out of the labeled texts.")
     flags.DEFINE_bool(
@@ -249,14 +250,19 @@ def define_student_flags(
         hidden_dim: Default of --hidden_dim.
     """
     flags.DEFINE_enum("student", kinds[0], list(kinds), "Kind of student.")
-    flags.DEFINE_integer("embedding_dim", 300, "E, width of the embeddings.", lower_bound=1)
     flags.DEFINE_integer(
-        "hidden_dim", hidden_dim, "H, width of the LSTM, a direction.", lower_bound=1
+        "embedding_dim", 300, "E, width of the embeddings; of a transformer: --hidden_dim.", 1
+    )
+    flags.DEFINE_integer(
+        "hidden_dim",
+        hidden_dim,
+        "H, width of the LSTM, a direction; of a transformer: its width, default: the teacher's.",
+        lower_bound=1,
     )
     flags.DEFINE_float(
         "dropout",
         dropout,
-        "Dropout between the student's layers.",
+        "Dropout between the student's layers; default of a transformer: the teacher's.",
         lower_bound=0.0,
         upper_bound=0.99,
     )
@@ -266,7 +272,8 @@ def define_student_flags(
     flags.DEFINE_integer(
         "min_piece_count",
         1,
-        "Pieces seen fewer times in train and transfer text get no embedding; 0 = keep all.",
+        "Pieces seen fewer times in train and transfer text get no embedding; 0 = keep all, as "
+        "transformers do by default.",
         lower_bound=0,
     )
 
@@ -349,7 +356,7 @@ def check_shared() -> None:
     """
     if FLAGS.learning_rate is None:
         # With Adam's rate AdaDelta would learn nothing.
-        FLAGS["learning_rate"].value = 1.0 if FLAGS.optimizer == "adadelta" else 1e-3
+        FLAGS["learning_rate"].value = {"adadelta": 1.0, "adamw": 5e-5}.get(FLAGS.optimizer, 1e-3)
     if FLAGS.teacher == "scratch" and not FLAGS["embedding_dim"].present:
         # No wider than what it is taken from.
         FLAGS["embedding_dim"].value = min(FLAGS.embedding_dim, FLAGS.teacher_hidden_dim)
@@ -361,8 +368,8 @@ def check_shared() -> None:
         raise InputError("--logical_devices wants --strategy=mirrored; else one device is used.")
     if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
         raise InputError("--jit_compile=false: several devices always train through XLA.")
-    if FLAGS.optimizer == "adadelta" and FLAGS["learning_rate_period"].present:
-        raise InputError("--learning_rate_period: --optimizer=adadelta keeps its rate.")
+    if FLAGS.optimizer != "adam" and FLAGS["learning_rate_period"].present:
+        raise InputError(f"--learning_rate_period: --optimizer={FLAGS.optimizer} has no cosine.")
     if FLAGS.teacher != "scratch":
         given = [name for name in _SCRATCH_FLAGS if FLAGS[name].present]
         if given:

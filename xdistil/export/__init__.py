@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xdistil.export.classifier_saved_model import export_classifier as export_classifier
+    from xdistil.export.hub_checkpoint import export_hub as export_hub
     from xdistil.export.predictor import load_predictor as load_predictor
     from xdistil.export.saved_model import export_saved_model as export_saved_model
     from xdistil.export.tagger_saved_model import export_tagger as export_tagger
 
 _HOME = {
     "export_classifier": "classifier_saved_model",
+    "export_hub": "hub_checkpoint",
     "export_saved_model": "saved_model",
     "export_tagger": "tagger_saved_model",
     "load_predictor": "predictor",

@@ -62,6 +62,13 @@ class EncoderStudent(EncoderWithHead):
             name="encoder",
         )
 
+    @classmethod
+    def group_names(cls, config: EncoderConfig) -> tuple[str, ...]:
+        """Names of the layer groups of a student with such an encoder, bottom to top."""
+        layers = 1 if config.shared_layers else config.num_layers
+        body = (f"layer_{number}" for number in range(1, layers + 1))
+        return ("embedding", *body, *cls.groups_below_head, "head")
+
     @property
     def kept_token_ids(self) -> np.ndarray | None:
         """The teacher's token id of each embedding row, int32; `None` when nothing was pruned."""
@@ -117,7 +124,10 @@ class EncoderStudent(EncoderWithHead):
         theirs = source.encoder.named_weights()
         values = []
         for name, variable in self.encoder.named_weights().items():
-            origin = re.sub(r"^layers\.(\d+)\.", lambda m: f"layers.{layers[int(m[1])] - 1}.", name)
+            match = re.match(r"layers\.(\d+)\.", name)
+            origin = name
+            if match and not source.encoder_config.shared_layers:
+                origin = f"layers.{layers[int(match[1])] - 1}.{name[match.end() :]}"
             if origin not in theirs:
                 raise InputError(f"{origin}: the model to take layers from has no such weight")
             value = keras.ops.convert_to_numpy(theirs[origin])
@@ -138,10 +148,8 @@ class EncoderStudent(EncoderWithHead):
         """What stands between encoder and head, such as the pooler."""
         theirs = source.layer_groups
         found = []
-        for group, layers in self.layer_groups.items():
-            if group in ("embedding", "head") or group.startswith("layer_"):
-                continue
-            for own, other in zip(layers, theirs[group], strict=True):
+        for group in self.groups_below_head:
+            for own, other in zip(self.layer_groups[group], theirs[group], strict=True):
                 pairs = zip(own.weights, other.get_weights(), strict=True)
                 found += [(weight.path, weight, value) for weight, value in pairs]
         return found

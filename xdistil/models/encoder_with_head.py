@@ -36,6 +36,10 @@ class EncoderWithHead(keras.Model):
 
     #: What a checkpoint with a head of this kind is called in errors.
     head_owner = "model"
+    #: What `write_checkpoint` calls a model of this kind.
+    hub_architecture = "encoder"
+    #: Layer groups between the encoder and the head.
+    groups_below_head: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -56,6 +56,7 @@ class Teacher(EncoderWithHead):
     """
 
     head_owner = "tagger"
+    hub_architecture = "tokens"
 
     @staticmethod
     def checkpoint_labels(checkpoint: Checkpoint) -> tuple[str, ...] | None:

@@ -66,6 +66,8 @@ class TextTeacher(EncoderWithHead):
     """
 
     head_owner = "classifier of texts"
+    hub_architecture = "texts"
+    groups_below_head = ("pooler",)
 
     def make_layers_below_head(self) -> None:
         self.pooler = keras.layers.Dense(
