@@ -12,10 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
+from continued_student import ContinuedStudent
 from shared_flags import IRRELEVANT_FLAGS
+from student_plan import StudentPlan
 from teacher_source import TeacherSource
 from transformer_flags import TRANSFORMER
-from transformer_student import TransformerPlan, plan_transformer
+from transformer_student import plan_transformer
 
 from xdistil.data.atomic_files import make_folder, read_json
 from xdistil.data.corpus import Corpus
@@ -61,11 +63,12 @@ class DistillationJob(abc.ABC):
         keras.config.set_dtype_policy(FLAGS.precision)
         self.corpus = corpus
         self.config = dict(config)
-        self.source = self.open_teacher()
+        self.continued = ContinuedStudent() if FLAGS.continue_from else None
+        self.source = self.open_teacher() if FLAGS.teacher else self.continued.stand_in()
         self.task = self.make_task(self.source.encoder)
         self.student_task: Task | None = None
         self.inputs = {"teacher": self.source.fingerprint}
-        self.transformer = self._plan_transformer()
+        self.plan = self._plan_student()
         self.data = DistillationData(
             labels=corpus.labels,
             train=corpus.train,
@@ -79,10 +82,14 @@ class DistillationJob(abc.ABC):
     #: What --student=transformer makes of this task.
     transformer_class: type[EncoderStudent]
 
-    def _plan_transformer(self) -> TransformerPlan | None:
-        if FLAGS.student != TRANSFORMER:
+    def _plan_student(self) -> StudentPlan | None:
+        """`None` for a new BiLSTM, which `student_settings` describes."""
+        if self.continued is not None:
+            plan = self.continued.plan(self.source, self.task)
+        elif FLAGS.student == TRANSFORMER:
+            plan = plan_transformer(self.source, self.transformer_class)
+        else:
             return None
-        plan = plan_transformer(self.source, self.transformer_class)
         if plan.encoder is not None:
             self.student_task = self.task.with_encoder(plan.encoder)
         if plan.fingerprint is not None:
@@ -115,9 +122,11 @@ class DistillationJob(abc.ABC):
         Raises:
             InputError: The flags, the text and the teacher do not go together.
         """
-        if self.transformer is not None:
-            self.transformer.check(self.source, stages)
-        compressed = not (self.transformer or self.student_task or FLAGS.embedding_init == "random")
+        if not FLAGS.teacher and any(stage.needs_teacher for stage in stages):
+            raise InputError(f"--recipe={FLAGS.recipe} learns from a teacher; give --teacher.")
+        if self.plan is not None:
+            self.plan.check(self.source, stages)
+        compressed = not (self.plan or self.student_task or FLAGS.embedding_init == "random")
         if compressed and FLAGS.embedding_dim > self.source.embedding_dim:
             raise InputError(
                 f"--embedding_dim={FLAGS.embedding_dim}: --embedding_init={FLAGS.embedding_init} "
@@ -172,6 +181,7 @@ class DistillationJob(abc.ABC):
                     settings,
                     self.task,
                     self.source.make,
+                    teacher=None if FLAGS.teacher else self.continued.trained,
                     student_task=self.student_task,
                 )
                 result = self.distil(job)
@@ -197,9 +207,9 @@ class DistillationJob(abc.ABC):
             for kind in ("representation", "logits", "labels")
         }
         of_student = {}
-        if self.transformer:
+        if self.plan:
             whole_texts = self.task.logits_positions == "texts"
-            of_student = self.transformer.recipe_settings(self.source, whole_texts)
+            of_student = self.plan.recipe_settings(self.source, whole_texts)
         return {
             "representation": FLAGS.representation_loss,
             "batch_size": FLAGS.batch_size,
@@ -236,7 +246,7 @@ class DistillationJob(abc.ABC):
                 dropout=FLAGS.teacher_dropout,
                 source=self.source.fingerprint,
             ),
-            student=self.transformer.settings if self.transformer else self.student_settings(),
+            student=self.plan.settings if self.plan else self.student_settings(),
             seed=FLAGS.seed,
             online=FLAGS.teacher_targets == "online",
             training=StageSettings(
@@ -250,7 +260,7 @@ class DistillationJob(abc.ABC):
 
     def _latency(self, directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]:
         rows = read_json(directory.export / "latency.json")
-        if rows is None and not FLAGS.measure_latency:
+        if rows is None and not (FLAGS.measure_latency and FLAGS.teacher):
             return []
         if rows is None:
             logger.info("measuring teacher against student")
@@ -281,15 +291,15 @@ class DistillationJob(abc.ABC):
         # Export comes after the report.
         total = sum(spent for phase, spent in seconds.items() if phase != "export")
         students = list((result.per_language or {"": result.student}).values())
-        name = self.transformer.student_name() if self.transformer else self.student_name()
+        name = self.plan.name if self.plan else self.student_name()
         phases = ("tokenize", "teacher", "targets", "distillation")
         return build_report(
             task=result.student.task.name,
             recipe=FLAGS.recipe,
             seed=FLAGS.seed,
             teacher={
-                "name": FLAGS.teacher,
-                "parameters": count_parameters(result.teacher.model),
+                "name": FLAGS.teacher or "none",
+                "parameters": count_parameters(result.teacher.model) if FLAGS.teacher else 0,
                 "test": result.teacher_test,
             },
             student={

@@ -62,7 +62,6 @@ def define_teacher_flags() -> None:
         "teacher",
         None,
         "Folder or hub name of a BERT checkpoint, or `scratch`: built from nothing.",
-        required=True,
     )
     flags.DEFINE_integer(
         "teacher_epochs", 3, "Epochs of fine-tuning; 0 = it is fine-tuned already.", lower_bound=0
@@ -354,6 +353,8 @@ def check_shared() -> None:
     Raises:
         InputError: They do.
     """
+    if FLAGS.teacher is None and not FLAGS.continue_from:
+        raise InputError(f"give --teacher: {FLAGS['teacher'].help.rstrip('.')}")
     if FLAGS.learning_rate is None:
         # With Adam's rate AdaDelta would learn nothing.
         FLAGS["learning_rate"].value = {"adadelta": 1.0, "adamw": 5e-5}.get(FLAGS.optimizer, 1e-3)

@@ -36,7 +36,7 @@ class TeacherSource:
         hidden_dim: Width of its hidden states.
         fingerprint: Changes with the checkpoint's weights, or with the settings from scratch.
         make: Builds it.
-        config: What its encoder is made of.
+        config: What its encoder is made of; `None` where the recipe reads no teacher.
         folder: Its checkpoint; `None` from scratch.
     """
 
@@ -46,8 +46,13 @@ class TeacherSource:
     hidden_dim: int
     fingerprint: str
     make: Callable[[], EncoderWithHead]
-    config: EncoderConfig
+    config: EncoderConfig | None = None
     folder: Path | None = None
+
+    @property
+    def num_heads(self) -> int | None:
+        """Attention heads of a layer."""
+        return None if self.config is None else self.config.num_heads
 
 
 def open_teacher(

@@ -1,9 +1,11 @@
 """Flags of transformer students and of the recipes that are meant for them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags
 
+from xdistil.data.atomic_files import read_json
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -59,6 +61,12 @@ def define_transformer_flags() -> None:
         None,
         "The teacher's layers that a transformer student begins with: `first` (Patient KD), "
         "`spread` (DistilBERT), or numbers from 1 such as 1,3,5.",
+    )
+    flags.DEFINE_string(
+        "continue_from",
+        None,
+        "A finished run or its student, which learns on, for the same labels or others; "
+        "--recipe=labels (D0-S) then needs no --teacher.",
     )
     flags.DEFINE_enum(
         "student_layers_from",
@@ -127,6 +135,8 @@ def check_transformer(bilstm_flags: Sequence[str] = ()) -> None:
             "--attention_loss: attention maps grow with the square of the length and are not kept "
             "on the disk; add --teacher_targets=online."
         )
+    if FLAGS.continue_from:
+        _continue(bilstm_flags)
     if FLAGS.student != TRANSFORMER:
         _refuse(_OWN, "is for --student=transformer.")
         if FLAGS.recipe in (*PATIENT_RECIPES, HIDDEN_STATES):
@@ -147,6 +157,27 @@ def _refuse(names: Sequence[str], why: str) -> None:
     for name in names:
         if FLAGS[name].present:
             raise InputError(f"--{name} {why}")
+
+
+def _continue(bilstm_flags: Sequence[str]) -> None:
+    """The kind of student that --continue_from names decides the defaults of training."""
+    decided = (*_OWN, *_OF_FRESH_ONES, *bilstm_flags, "student", "dropout", "min_piece_count")
+    _refuse(decided, "is decided by --continue_from; leave it out.")
+    folder = Path(FLAGS.continue_from)
+    found = [read_json(path / "config.json") for path in (folder / "student", folder)]
+    models = [config["model"] for config in found if isinstance(config, dict) and "model" in config]
+    if not models:
+        raise InputError(
+            f"--continue_from={folder}: no finished student here; give a finished run's folder or "
+            "its student/."
+        )
+    name = str(models[0].get("class_name"))
+    kinds = {"Transformer": TRANSFORMER, "Siamese": "siamese"}
+    FLAGS["student"].value = next(
+        (kind for stem, kind in kinds.items() if name.startswith(stem)), "bilstm"
+    )
+    if name.endswith("Teacher"):
+        raise InputError(f"--continue_from={folder}: a teacher; give it as --teacher.")
 
 
 def _fill_in() -> None:

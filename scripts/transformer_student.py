@@ -2,17 +2,14 @@
 
 import dataclasses
 import hashlib
-import json
 import re
-from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
+from student_plan import StudentPlan, cut_alike
 from teacher_source import TeacherSource
 
 from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.encoding import TextEncoder
-from xdistil.distillation.stages import Stage
 from xdistil.distillation.transformer_settings import TransformerStudentSettings
 from xdistil.errors import InputError
 from xdistil.models import EncoderConfig
@@ -23,81 +20,9 @@ from xdistil.models.presets import find_checkpoint
 
 FLAGS = flags.FLAGS
 _PRETRAINED, _FINETUNED = "pretrained", "finetuned"
-# Losses on these compare whole texts, however each model cuts them.
-_WHOLE_TEXTS = ("texts", "labeled_texts")
 
 
-@dataclasses.dataclass(frozen=True)
-class TransformerPlan:
-    """A transformer student that is yet to be built.
-
-    Args:
-        settings: How it is built.
-        config: Its encoder, all pieces kept.
-        encoder: From words to its own word pieces; `None`: it reads the teacher's.
-        fingerprint: Changes with the checkpoint that it begins as; `None` where it has none of its
-            own.
-    """
-
-    settings: TransformerStudentSettings
-    config: EncoderConfig
-    encoder: TextEncoder | None = None
-    fingerprint: str | None = None
-
-    def recipe_settings(self, source: TeacherSource, whole_texts: bool) -> dict[str, Any]:
-        """What recipes need to know of it, as fields of `RecipeSettings`.
-
-        Args:
-            source: The teacher.
-            whole_texts: Whether the task gives one answer a text.
-        """
-        widths = (self.config.hidden_dim, source.hidden_dim)
-        # Pieces of its own stand beside none of the teacher's: what is left to compare is [CLS].
-        own = {"hidden_positions": "texts"} if self.encoder is not None and whole_texts else {}
-        return {
-            "layer_groups": self.settings.student_class.group_names(self.config),
-            "projection": widths if widths[0] != widths[1] else None,
-            "depths": (self.config.num_layers, source.num_layers),
-            **own,
-        }
-
-    def check(self, source: TeacherSource, stages: Sequence[Stage]) -> None:
-        """Refuses, before the teacher is trained, what would fail only after.
-
-        Raises:
-            InputError: Student, teacher and recipe do not go together.
-        """
-        if FLAGS.attention_loss and self.config.num_heads != source.config.num_heads:
-            raise InputError(
-                f"--attention_loss: the student has {self.config.num_heads} attention heads, the "
-                f"teacher {source.config.num_heads}; give the same number, or leave it out."
-            )
-        if self.encoder is not None:
-            self._check_own_pieces(stages)
-
-    def _check_own_pieces(self, stages: Sequence[Stage]) -> None:
-        where = f"--student_checkpoint={FLAGS.student_checkpoint}: its tokenizer cuts words "
-        where += "otherwise than the teacher's"
-        if FLAGS.teacher_targets == "online":
-            raise InputError(
-                f"{where}, so the teacher cannot run in each step; leave --teacher_targets=online "
-                "out."
-            )
-        for loss in (loss for stage in stages for loss in stage.terms):
-            if loss.teacher_outputs and loss.positions not in _WHOLE_TEXTS:
-                raise InputError(
-                    f"{where}, and --recipe={FLAGS.recipe} compares piece by piece "
-                    f"({loss.name}); give a checkpoint with the teacher's tokenizer, or a recipe "
-                    "on labels alone."
-                )
-
-    def student_name(self) -> str:
-        """The student in the report."""
-        config = self.config
-        return f"transformer ({config.num_layers} layers, {config.hidden_dim})"
-
-
-def plan_transformer(source: TeacherSource, student_class: type[EncoderStudent]) -> TransformerPlan:
+def plan_transformer(source: TeacherSource, student_class: type[EncoderStudent]) -> StudentPlan:
     """The student that the flags name.
 
     Args:
@@ -120,9 +45,7 @@ def plan_transformer(source: TeacherSource, student_class: type[EncoderStudent])
     return _fresh(source, settings)
 
 
-def _from_checkpoint(
-    source: TeacherSource, settings: TransformerStudentSettings
-) -> TransformerPlan:
+def _from_checkpoint(source: TeacherSource, settings: TransformerStudentSettings) -> StudentPlan:
     folder = find_checkpoint(FLAGS.student_checkpoint)
     config = Checkpoint(folder).encoder_config
     encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
@@ -136,21 +59,20 @@ def _from_checkpoint(
             f"{folder}: its tokenizer has {encoder.vocabulary_size} word pieces, its model only "
             f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
         )
-    own = _rules(encoder) != _rules(source.encoder)
+    own = not cut_alike(encoder, source.encoder)
     files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
     digest = hashlib.sha256("".join(sha256_of_file(path) for path in files).encode())
     settings = dataclasses.replace(settings, checkpoint=str(folder), own_words=own)
-    return TransformerPlan(settings, config, encoder if own else None, digest.hexdigest())
+    return _plan(
+        settings,
+        config,
+        encoder=encoder if own else None,
+        origin=f"--student_checkpoint={folder}",
+        fingerprint=digest.hexdigest(),
+    )
 
 
-def _rules(encoder: TextEncoder) -> list[Any]:
-    """All that decides how a tokenizer cuts text."""
-    parts = json.loads(encoder.tokenizer.to_str())
-    names = ("normalizer", "pre_tokenizer", "model", "post_processor", "added_tokens")
-    return [parts.get(name) for name in names]
-
-
-def _from_layers(source: TeacherSource, settings: TransformerStudentSettings) -> TransformerPlan:
+def _from_layers(source: TeacherSource, settings: TransformerStudentSettings) -> StudentPlan:
     layers = _chosen(source.num_layers)
     origin = FLAGS.student_layers_from or (_PRETRAINED if source.folder else _FINETUNED)
     if origin == _PRETRAINED and source.folder is None:
@@ -160,9 +82,7 @@ def _from_layers(source: TeacherSource, settings: TransformerStudentSettings) ->
         )
     config = dataclasses.replace(source.config, num_layers=len(layers))
     checkpoint = str(source.folder) if origin == _PRETRAINED else None
-    return TransformerPlan(
-        dataclasses.replace(settings, layers=layers, checkpoint=checkpoint), config
-    )
+    return _plan(dataclasses.replace(settings, layers=layers, checkpoint=checkpoint), config)
 
 
 def _chosen(depth: int) -> tuple[int, ...]:
@@ -184,7 +104,7 @@ def _chosen(depth: int) -> tuple[int, ...]:
     return layers
 
 
-def _fresh(source: TeacherSource, settings: TransformerStudentSettings) -> TransformerPlan:
+def _fresh(source: TeacherSource, settings: TransformerStudentSettings) -> StudentPlan:
     sizes = {
         name: FLAGS[name].value if FLAGS[name].present else None
         for name in ("hidden_dim", "num_heads", "intermediate_dim", "embedding_dim")
@@ -205,4 +125,16 @@ def _fresh(source: TeacherSource, settings: TransformerStudentSettings) -> Trans
             f"--embedding_init={FLAGS.embedding_init} gives at most the teacher's "
             f"{source.embedding_dim}; lower it, or --embedding_init=random."
         )
-    return TransformerPlan(settings, config)
+    return _plan(settings, config)
+
+
+def _plan(settings: TransformerStudentSettings, config: EncoderConfig, **others) -> StudentPlan:
+    return StudentPlan(
+        settings,
+        name=f"transformer ({config.num_layers} layers, {config.hidden_dim})",
+        layer_groups=settings.student_class.group_names(config),
+        width=config.hidden_dim,
+        depth=config.num_layers,
+        heads=config.num_heads,
+        **others,
+    )

@@ -169,6 +169,23 @@ def test_the_configs_of_the_papers_on_texts_hold_their_settings(flags_of_configs
         assert chances == [0.1, 0.1, 0.25]
 
 
+def test_the_configs_of_the_papers_on_transformers_hold_their_settings(flags_of_configs):
+    for task in ("sst2", "mrpc", "rte"):
+        values = flags_of_configs[f"configs/pkd_{task}.cfg"]
+        assert (values["recipe"], values["student"]) == ("pkd_skip", "transformer")
+        assert (values["student_layers"], values["num_layers"]) == ("first", 6)
+        assert values["student_layers_from"] == "pretrained"
+        assert (values["batch_size"], values["epochs"], values["seq_len"]) == (32, 4, 128)
+        assert (values["optimizer"], values["patience_reduction"]) == ("adamw", "sum")
+        assert values["learning_rate"] in (5e-5, 2e-5, 1e-5)
+        assert values["temperature"] in (5, 10, 20)
+        assert values["alpha"] in (0.2, 0.5, 0.7)
+        assert values["beta"] in (10, 100, 500, 1000)
+        assert values["normalize_patience"]
+    values = flags_of_configs["configs/distilbert_sst2.cfg"]
+    assert (values["recipe"], values["temperature"], values["alpha"]) == ("distilbert", 2, 0.5)
+
+
 # README and CI
 
 

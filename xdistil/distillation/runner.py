@@ -377,7 +377,9 @@ class DistillationRun:
 
     def _facts(self, teacher: TrainedModel) -> dict[str, Any]:
         languages = sorted({sentence.language for sentence in self.data.train})
+        origin = getattr(self.settings.student, "origin", None)
         return {
+            **({"Continued from": origin} if origin else {}),
             "Teacher": f"{teacher.model.name}, {teacher.model.count_params():,} parameters",
             "Languages of the labeled text": ", ".join(languages),
             "Stages": ", ".join(stage.name for stage in self.settings.stages),
