@@ -107,6 +107,7 @@ def test_patience_is_the_sum_of_squared_distances_over_pairs_of_layers(
     layers = ((1, 2), (2, 4))
     expected = patience(teacher, student, layers, normalize, positions)
     loss = PatientDistillation(layers, normalize, positions=positions)
+    assert loss.project(student, {}) is student  # of one width there is nothing to learn
     assert mean_loss(loss, teacher, student) == pytest.approx(expected, rel=1e-5)
     # The authors' code takes means: a β of theirs is layers · width times the paper's.
     mean = PatientDistillation(layers, normalize, "mean", positions)

@@ -53,6 +53,8 @@ class HiddenStatePairs(DistillationLoss):
         return {f"layer_{student}": self.projection for student, _ in self.layers}
 
     def project(self, student_outputs: Tensors, projections: Tensors) -> Tensors:
+        if self.projection is None:
+            return student_outputs
         states = dict(enumerate(student_outputs["hidden_states"]))
         for student in {student for student, _ in self.layers}:
             states[student] = projections[f"layer_{student}"](states[student])

@@ -185,13 +185,15 @@ def needed_teacher_outputs(stages: Sequence[Stage]) -> Mapping[str, tuple[str, .
 
 def format_stages(stages: Sequence[Stage]) -> str:
     """The whole plan as a table of text: a line per stage."""
-    lines = [f"{'stage':<28}{'data':<10}{'losses':<28}{'learns':<34}epochs"]
+    rows = [("   stage", "data", "losses", "learns", "epochs")]
     for number, stage in enumerate(stages, 1):
         losses = " + ".join(
             loss.name if weight == 1 else f"{weight:g}*{loss.name}" for weight, loss in stage.losses
         )
         learns = "all" if stage.trainable is None else ", ".join(stage.trainable)
-        lines.append(
-            f"{number:>2} {stage.name:<25}{stage.data:<10}{losses:<28}{learns:<34}{stage.epochs}"
-        )
-    return "\n".join(lines)
+        rows.append((f"{number:>2} {stage.name}", stage.data, losses, learns, str(stage.epochs)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
