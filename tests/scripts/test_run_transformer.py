@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from text_programs import TINY, error_of, rows, run
 
+from xdistil.data.records import RecordStore
 from xdistil.models import Teacher, TextTeacher
 from xdistil.models.checkpoints import Checkpoint
 from xdistil.report.report import load_report
 from xdistil.tasks import load
 
-SMALL = [*(flag for flag in TINY if "hidden_dim=8" not in flag and flag[2:] != "epochs=2")]
-SMALL += ["--teacher_layers=3", "--teacher_epochs=4", "--epochs=1", "--student=transformer"]
-SMALL += ["--batch_size=16", "--learning_rate=5e-3"]
+# Flags of the command line's end win.
+SMALL = [flag for flag in TINY if "hidden_dim=8" not in flag]
+SMALL += ["--teacher_layers=2", "--teacher_epochs=2", "--epochs=1", "--student=transformer"]
+SMALL += ["--learning_rate=5e-3"]
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +31,25 @@ def texts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def patient(texts, tmp_path_factory):
-    """Patient KD of three layers into two, by the paper's defaults."""
+    """Patient KD of the two lowest layers, by the paper's defaults."""
     folder = tmp_path_factory.mktemp("runs") / "patient"
     flags = [*SMALL, f"--data_dir={texts}", "--recipe=pkd_skip", "--student_layers=first"]
-    flags += ["--num_layers=2", "--epochs=4"]
+    flags += ["--num_layers=2", "--epochs=4", "--teacher_epochs=8"]
     done = run("classification", *flags, f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, flags
 
 
-def test_patient_kd_reads_labels_and_cls_alone_and_learns(patient):
+def test_patient_kd_learns_from_labeled_text_and_keeps_cls_alone(patient):
     folder, _ = patient
     report = load_report(folder)
     assert (report["recipe"], report["teacher_passes"]) == ("pkd_skip", 1)
-    assert report["student"]["test"]["accuracy"] > 0.8
+    (history,) = folder.glob("stages/01-*/history.json")
+    losses = [epoch["loss"] for epoch in json.loads(history.read_text())]
+    assert len(losses) == 4 and losses[-1] < losses[0]
     assert report["student"]["name"] == "transformer (2 layers, 16)"
-    (line, *_) = [
-        json.loads(line)
-        for line in (folder / "teacher_targets/labeled/manifest.jsonl").read_text().splitlines()
-        if "arrays" in line
-    ]
-    arrays = line["arrays"] if "arrays" in line else line["entry"]["arrays"]
-    assert {name: spec["per_position"] for name, spec in arrays.items()} == {
+    arrays = RecordStore.open(folder / "teacher_targets" / "labeled").arrays
+    assert {name: spec.per_position for name, spec in arrays.items()} == {
         "cls_states_1": False,
         "logits": False,
     }
@@ -111,7 +110,7 @@ def test_a_student_goes_on_for_other_labels_without_a_teacher(patient, texts, tm
     report = load_report(tmp_path / "run")
     assert report["teacher"] == {"name": "none", "parameters": 0, "test": None}
     assert (report["compression"], report["retention"], report["latency"]) == (None, None, [])
-    assert report["student"]["test"]["accuracy"] > 0.8
+    assert set(report["stages"][0]["losses"]) == {"labels"}
     assert set(load(tmp_path / "run").task.class_names) == {"plate", "sky"}
     again = run("classification", *flags, f"--output_dir={tmp_path / 'run'}")
     assert again.returncode == 0, again.stderr[-3000:]
@@ -139,24 +138,20 @@ def tagging(tmp_path):
     ]
 
 
-def test_a_tagger_learns_many_hidden_states_and_attentions_through_projections(tmp_path):
-    files = tagging(tmp_path)
-    flags = [*SMALL, *files, "--recipe=hidden_states", "--num_layers=1", "--hidden_dim=8"]
-    flags += ["--num_heads=2", "--embedding_dim=4", "--freeze_embeddings", "--attention_loss"]
-    flags += [f"--output_dir={tmp_path / 'run'}"]
-    assert "--teacher_targets=online" in error_of(run("ner", *flags))
-    done = run("ner", *flags, "--teacher_targets=online")
+def test_a_narrow_tagger_learns_representations_through_a_projection(tmp_path):
+    flags = [*SMALL, *tagging(tmp_path), "--num_layers=1", "--hidden_dim=8", "--num_heads=2"]
+    flags += ["--embedding_dim=4", "--freeze_embeddings", f"--output_dir={tmp_path / 'run'}"]
+    done = run("ner", *flags, "--recipe=D2", "--seed=3")
     assert done.returncode == 0, done.stderr[-3000:]
-    report = load_report(tmp_path / "run")
-    assert set(report["stages"][0]["losses"]) == {"hidden_states", "attentions"}
-    names = [stage["name"] for stage in report["stages"]]
-    assert names[1:] == [
-        f"{kind}_{group}"
-        for kind in ("logits", "labels")
-        for group in ("head", "layer_1", "embedding")
-    ]
-    assert Checkpoint(tmp_path / "run" / "export" / "hub").family.name == "electra"
-    assert Teacher.from_preset(tmp_path / "run" / "export" / "hub").num_layers == 1
+    (stage,) = load_report(tmp_path / "run")["stages"]
+    assert set(stage["losses"]) == {"labels", "logits", "representation"}
+    student = load(tmp_path / "run").model
+    assert (student.hidden_dim, student.freeze_embeddings) == (8, True)
+    hub = tmp_path / "run" / "export" / "hub"
+    assert Checkpoint(hub).family.name == "electra"
+    assert Teacher.from_preset(hub).count_params() == student.count_params()
+    attentions = [*flags, "--recipe=hidden_states", "--attention_loss"]
+    assert "--teacher_targets=online" in error_of(run("ner", *attentions))
 
 
 def test_what_does_not_go_together_is_one_line(texts, patient, tmp_path):
@@ -177,7 +172,7 @@ def test_what_does_not_go_together_is_one_line(texts, patient, tmp_path):
             [*base, "--recipe=kd", "--student_layers=first", "--student_layers_from=pretrained"],
             "take finetuned",
         ),
-        ([*base, "--recipe=kd", "--student_layers=first", "--num_layers=9"], "a teacher of 3"),
+        ([*base, "--recipe=kd", "--student_layers=first", "--num_layers=9"], "a teacher of 2"),
         ([*base, "--recipe=kd", f"--student_checkpoint={hub}", "--hidden_dim=8"], "--hidden_dim"),
         ([*base, "--recipe=kd", "--hidden_dim=12"], "give num_heads"),
         ([*base, "--recipe=kd", "--hidden_dim=32"], "--embedding_init=random"),
