@@ -15,7 +15,15 @@ _SCRATCH_FLAGS = tuple(
 #: Flags that may differ when a run goes on: they decide no number. Paths are among them, since
 #: the hashes of what they name are kept.
 IRRELEVANT_FLAGS = (
-    *("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes", "reuse_from"),
+    *(
+        "output_dir",
+        "overwrite",
+        "export",
+        "export_inputs",
+        "measure_latency",
+        "checkpoint_minutes",
+        "reuse_from",
+    ),
     *(
         "data_dir",
         "train_file",
@@ -69,7 +77,7 @@ def define_teacher_flags() -> None:
     flags.DEFINE_string(
         "teacher",
         None,
-        "Folder or hub name of a BERT checkpoint, or `scratch`: built from nothing.",
+        "Folder or hub name of a checkpoint of the BERT family, or `scratch`: built from nothing.",
         required=True,
     )
     flags.DEFINE_integer(
@@ -296,6 +304,13 @@ def define_run_flags() -> None:
     )
     flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
     flags.DEFINE_bool("export", True, "Write the SavedModel.")
+    flags.DEFINE_enum(
+        "export_inputs",
+        "auto",
+        ["auto", "text", "ids"],
+        "What the SavedModel takes: `text`, of WordPiece tokenizers, or token `ids`; `auto`: text "
+        "where that is possible.",
+    )
     flags.DEFINE_bool("measure_latency", True, "Time teacher and student at batch 1 and 32.")
     flags.DEFINE_bool(
         "smoke",

@@ -69,6 +69,7 @@ _HOME = {
     "TeacherSettings": "xdistil.distillation.run_settings",
     "export_saved_model": "xdistil.export.saved_model",
     "export_classifier": "xdistil.export.classifier_saved_model",
+    "export_ids": "xdistil.export.ids_saved_model",
     "export_tagger": "xdistil.export.tagger_saved_model",
     "load_predictor": "xdistil.export.predictor",
 }
