@@ -15,25 +15,9 @@ _SCRATCH_FLAGS = tuple(
 #: Flags that may differ when a run goes on: they decide no number. Paths are among them, since
 #: the hashes of what they name are kept.
 IRRELEVANT_FLAGS = (
-    *(
-        "output_dir",
-        "overwrite",
-        "export",
-        "export_inputs",
-        "measure_latency",
-        "checkpoint_minutes",
-        "reuse_from",
-    ),
-    *(
-        "data_dir",
-        "train_file",
-        "dev_file",
-        "test_file",
-        "transfer_file",
-        "labels_file",
-        "teacher",
-        "vectors_file",
-    ),
+    *("output_dir", "overwrite", "measure_latency", "checkpoint_minutes", "reuse_from"),
+    *("export", "export_inputs", "data_dir", "train_file", "dev_file", "test_file"),
+    *("transfer_file", "labels_file", "teacher", "vectors_file"),
 )
 
 
@@ -304,13 +288,8 @@ def define_run_flags() -> None:
     )
     flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
     flags.DEFINE_bool("export", True, "Write the SavedModel.")
-    flags.DEFINE_enum(
-        "export_inputs",
-        "auto",
-        ["auto", "text", "ids"],
-        "What the SavedModel takes: `text`, of WordPiece tokenizers, or token `ids`; `auto`: text "
-        "where that is possible.",
-    )
+    inputs = "What the SavedModel takes; `auto`: text, or ids where the tokenizer fits no graph."
+    flags.DEFINE_enum("export_inputs", "auto", ["auto", "text", "ids"], inputs)
     flags.DEFINE_bool("measure_latency", True, "Time teacher and student at batch 1 and 32.")
     flags.DEFINE_bool(
         "smoke",

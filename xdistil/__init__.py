@@ -15,6 +15,8 @@ _HOME = {
     "SiameseBiLSTMStudent": "xdistil.models.siamese_bilstm",
     "Teacher": "xdistil.models.teacher",
     "TextTeacher": "xdistil.models.text_teacher",
+    "Encoder": "xdistil.models.encoder",
+    "write_checkpoint": "xdistil.models.checkpoint_writer",
     "EncoderConfig": "xdistil.models.encoder",
     "TextEncoder": "xdistil.data.encoding",
     "Labels": "xdistil.data.labels",

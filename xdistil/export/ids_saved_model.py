@@ -31,9 +31,9 @@ def export_ids(
 ) -> Path:
     """Writes a SavedModel that takes token ids; it needs TensorFlow alone.
 
-    For models whose tokenizer cannot be put into a graph (RoBERTa, XLM-R, ALBERT, word vectors),
-    and for those who tokenize elsewhere. `load_predictor` serves it as any other, with the
-    tokenizer.json beside it.
+    For models whose tokenizer cannot be put into a graph (RoBERTa, XLM-R, ALBERT), and for those
+    who tokenize elsewhere. `load_predictor` serves it as any other, with the tokenizer.json beside
+    it.
 
     The signature `serving_default` takes int32 `(batch, length)`, padded at the right: `token_ids`;
     `padding_mask`, 1 = real; of pairs, where the tokenizer tells both texts apart, `segment_ids`.
