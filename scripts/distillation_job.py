@@ -344,6 +344,7 @@ def _strategy_scope() -> contextlib.AbstractContextManager:
 def _export(directory: RunDirectory, result: RunResult) -> None:
     from xdistil.export import export_saved_model
 
+    inputs = None if FLAGS.export_inputs == "auto" else FLAGS.export_inputs
     models = {directory.export / "saved_model": result.student}
     if result.per_language:
         models = {
@@ -353,7 +354,7 @@ def _export(directory: RunDirectory, result: RunResult) -> None:
     with directory.clock.running("export"):
         for folder, student in models.items():
             if not folder.exists():
-                export_saved_model(student, folder)
+                export_saved_model(student, folder, inputs=inputs)
             _export_hub(student, folder.parent / "hub")
 
 

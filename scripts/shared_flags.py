@@ -15,9 +15,10 @@ _SCRATCH_FLAGS = tuple(
 #: Flags that may differ when a run goes on: they decide no number. Paths are among them, since
 #: the hashes of what they name are kept.
 IRRELEVANT_FLAGS = (
-    *("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes", "reuse_from"),
-    *("data_dir", "train_file", "dev_file", "test_file", "transfer_file", "labels_file"),
-    *("teacher", "vectors_file", "student_checkpoint", "continue_from"),
+    *("output_dir", "overwrite", "measure_latency", "checkpoint_minutes", "reuse_from"),
+    *("export", "export_inputs", "data_dir", "train_file", "dev_file", "test_file"),
+    *("transfer_file", "labels_file", "teacher", "vectors_file"),
+    *("student_checkpoint", "continue_from"),
 )
 
 
@@ -61,7 +62,7 @@ def define_teacher_flags() -> None:
     flags.DEFINE_string(
         "teacher",
         None,
-        "Folder or hub name of a BERT checkpoint, or `scratch`: built from nothing.",
+        "Folder or hub name of a checkpoint of the BERT family, or `scratch`: built from nothing.",
     )
     flags.DEFINE_integer(
         "teacher_epochs", 3, "Epochs of fine-tuning; 0 = it is fine-tuned already.", lower_bound=0
@@ -302,6 +303,8 @@ def define_run_flags() -> None:
     )
     flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
     flags.DEFINE_bool("export", True, "Write the SavedModel.")
+    inputs = "What the SavedModel takes; `auto`: text, or ids where the tokenizer fits no graph."
+    flags.DEFINE_enum("export_inputs", "auto", ["auto", "text", "ids"], inputs)
     flags.DEFINE_bool("measure_latency", True, "Time teacher and student at batch 1 and 32.")
     flags.DEFINE_bool(
         "smoke",

@@ -17,6 +17,8 @@ _HOME = {
     "TransformerTextStudent": "xdistil.models.transformer_text",
     "Teacher": "xdistil.models.teacher",
     "TextTeacher": "xdistil.models.text_teacher",
+    "Encoder": "xdistil.models.encoder",
+    "write_checkpoint": "xdistil.models.checkpoint_writer",
     "EncoderConfig": "xdistil.models.encoder",
     "TextEncoder": "xdistil.data.encoding",
     "Labels": "xdistil.data.labels",
@@ -77,6 +79,7 @@ _HOME = {
     "export_saved_model": "xdistil.export.saved_model",
     "export_classifier": "xdistil.export.classifier_saved_model",
     "export_hub": "xdistil.export.hub_checkpoint",
+    "export_ids": "xdistil.export.ids_saved_model",
     "export_tagger": "xdistil.export.tagger_saved_model",
     "load_predictor": "xdistil.export.predictor",
 }
