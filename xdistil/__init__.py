@@ -52,6 +52,7 @@ _HOME = {
     "HardDistillation": "xdistil.distillation.losses",
     "LogitsRegression": "xdistil.distillation.losses",
     "RepresentationDistillation": "xdistil.distillation.losses",
+    "SoftTargets": "xdistil.distillation.soft_targets",
     "Stage": "xdistil.distillation.stages",
     "OptimizerSettings": "xdistil.distillation.stages",
     "format_stages": "xdistil.distillation.stages",
