@@ -11,6 +11,7 @@ from keras import ops
 
 from xdistil.errors import InputError
 from xdistil.models.activations import get_activation
+from xdistil.models.families import FAMILIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,9 @@ class EncoderConfig:
             (ELECTRA). None: `hidden_dim`.
         initializer_range: Standard deviation of fresh weights (truncated normal).
         family: The name of the family, see `xdistil.models.families`.
+        project_embeddings: Whether embeddings are projected also where `embedding_dim` equals
+            `hidden_dim` (ALBERT).
+        shared_layers: Whether one layer's weights are used `num_layers` times (ALBERT).
 
     Raises:
         InputError: a size that is not a positive integer, heads that do not divide the width, a
@@ -55,6 +59,8 @@ class EncoderConfig:
     embedding_dim: int | None = None
     initializer_range: float = 0.02
     family: str = "bert"
+    project_embeddings: bool = False
+    shared_layers: bool = False
 
     def __post_init__(self):
         if self.intermediate_dim is None:
@@ -79,6 +85,10 @@ class EncoderConfig:
             if not isinstance(value, int | float) or value <= 0:
                 raise InputError(f"{name} is {value!r}: expected a number above 0")
         get_activation(self.activation)
+        if self.family not in FAMILIES:
+            raise InputError(
+                f"family {self.family!r}: expected one of {', '.join(sorted(FAMILIES))}"
+            )
 
     def _check_integer(self, name: str, smallest: int) -> None:
         value = getattr(self, name)
@@ -86,8 +96,16 @@ class EncoderConfig:
             raise InputError(f"{name} is {value!r}: expected an integer of at least {smallest}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain data, for JSON."""
-        return dataclasses.asdict(self)
+        """The settings as plain data, for JSON.
+
+        What few families need is left out where it is not used, so that what older versions wrote
+        (saved models, hashes of settings) stays the same.
+        """
+        settings = dataclasses.asdict(self)
+        for name in ("project_embeddings", "shared_layers"):
+            if not settings[name]:
+                del settings[name]
+        return settings
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
@@ -142,7 +160,8 @@ class Encoder(keras.layers.Layer):
 
     Returns:
         Tuple of `num_layers + 1` tensors `(batch_size, sequence_length, hidden_dim)`; index 0 is
-        the embeddings.
+        what the first layer reads: the embeddings, projected to `hidden_dim` where they are
+        narrower, as in transformers.
 
     Example:
 
@@ -162,6 +181,7 @@ class Encoder(keras.layers.Layer):
             config = EncoderConfig(**config)
         self.config = config
         self._make_embeddings()
+        # The layers that have weights: where they are shared there is one.
         self.transformer_layers = [
             _EncoderLayer(
                 intermediate_dim=config.intermediate_dim,
@@ -174,7 +194,7 @@ class Encoder(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name=f"layer_{index}",
             )
-            for index in range(1, config.num_layers + 1)
+            for index in range(1, 2 if config.shared_layers else config.num_layers + 1)
         ]
         self.build()
 
@@ -213,7 +233,7 @@ class Encoder(keras.layers.Layer):
             config.dropout, dtype=self.dtype_policy, name="embeddings_dropout"
         )
         self.embeddings_projection = None
-        if config.embedding_dim != config.hidden_dim:
+        if config.embedding_dim != config.hidden_dim or config.project_embeddings:
             self.embeddings_projection = keras.layers.Dense(
                 config.hidden_dim,
                 kernel_initializer=self._initializer(),
@@ -250,7 +270,8 @@ class Encoder(keras.layers.Layer):
         padding_mask = features.get("padding_mask")
         hidden_state = self._embed(features, training)
         hidden_states = [hidden_state]
-        for layer in self.transformer_layers:
+        for index in range(self.config.num_layers):
+            layer = self.transformer_layers[0 if self.config.shared_layers else index]
             hidden_state = layer(hidden_state, padding_mask=padding_mask, training=training)
             hidden_states.append(hidden_state)
         return tuple(hidden_states)
@@ -276,7 +297,8 @@ class Encoder(keras.layers.Layer):
     def named_weights(self) -> dict[str, keras.Variable]:
         """Every variable under a neutral name, such as `layers.0.attention.query.kernel`.
 
-        The names that a family's map translates into those of its checkpoints.
+        The names that a family's map translates into those of its checkpoints. Shared layers are
+        there once, as `layers.0`.
         """
         named = {
             "embeddings.token": self.token_embedding.embeddings,

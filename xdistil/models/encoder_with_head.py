@@ -85,6 +85,16 @@ class EncoderWithHead(keras.Model):
         here, where there is no kind yet: then the head is a fresh one."""
         return None
 
+    @staticmethod
+    def head_name(checkpoint: Checkpoint) -> str:
+        """What the checkpoint's family calls a head of this class's kind."""
+        return checkpoint.family.head
+
+    @staticmethod
+    def head_dropout_key(checkpoint: Checkpoint) -> str:
+        """Where config.json has the dropout before such a head."""
+        return checkpoint.family.head_dropout
+
     @classmethod
     def from_preset(
         cls,
@@ -117,7 +127,7 @@ class EncoderWithHead(keras.Model):
                 plain encoder without `labels` or `num_classes`.
         """
         checkpoint = Checkpoint(find_checkpoint(preset))
-        config, head_dropout = _with_dropout(checkpoint, dropout)
+        config, head_dropout = _with_dropout(checkpoint, cls.head_dropout_key(checkpoint), dropout)
         names = None if fresh_head else cls.checkpoint_labels(checkpoint)
         head_rows = label_names = None
         if names is not None:
@@ -136,7 +146,7 @@ class EncoderWithHead(keras.Model):
         return teacher
 
     def _load_head(self, checkpoint: Checkpoint, rows: Sequence[int]) -> None:
-        kernel, bias = (f"{checkpoint.family.head}.{part}" for part in ("weight", "bias"))
+        kernel, bias = (f"{self.head_name(checkpoint)}.{part}" for part in ("weight", "bias"))
         check_shape(checkpoint, kernel, (len(rows), self.hidden_dim), "by config.json")
         self.head.kernel.assign(checkpoint.read(kernel)[rows].T)
         if bias in checkpoint:
@@ -165,7 +175,10 @@ class EncoderWithHead(keras.Model):
 
     @property
     def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
-        """Layers that are frozen and unfrozen together: embedding, layer_1 ..., head."""
+        """Layers that are frozen and unfrozen together: embedding, layer_1 ..., head.
+
+        Layers that share their weights are one group, `layer_1`.
+        """
         layers = self.encoder.transformer_layers
         return {
             "embedding": self.encoder.embedding_layers,
@@ -190,11 +203,13 @@ class EncoderWithHead(keras.Model):
         }
 
 
-def _with_dropout(checkpoint: Checkpoint, dropout: float | None) -> tuple[EncoderConfig, float]:
+def _with_dropout(
+    checkpoint: Checkpoint, key: str, dropout: float | None
+) -> tuple[EncoderConfig, float]:
     """The encoder's settings and the head's dropout, both overridden where `dropout` is given."""
     config = checkpoint.encoder_config
     if dropout is None:
-        of_head = checkpoint.config.get("classifier_dropout")
+        of_head = checkpoint.config.get(key)
         return config, config.dropout if of_head is None else of_head
     return dataclasses.replace(config, dropout=dropout, attention_dropout=dropout), dropout
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import keras
 
 from xdistil.errors import InputError
+from xdistil.models.activations import get_activation
 from xdistil.models.checkpoints import Checkpoint, check_shape
 from xdistil.models.encoder_with_head import EncoderWithHead
+from xdistil.models.families import FAMILIES
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
 class TextTeacher(EncoderWithHead):
     """A BERT-like encoder that classifies whole texts, or pairs of texts as a cross-encoder.
 
-    The last hidden state of [CLS] goes through BERT's pooler, a dense layer with tanh, then
-    dropout and the head. A pair is one row, `[CLS] first [SEP] second [SEP]`, its texts told apart
-    by `segment_ids`. All variables exist as soon as the model does; weights are fresh (truncated
-    normal, as in BERT) until a checkpoint fills them, see `from_preset`: a plain encoder's pooler
-    is loaded where it has one, a fine-tuned `BertForSequenceClassification` brings its head along.
+    The last hidden state of [CLS] goes through the pooler, a dense layer with the family's
+    activation (tanh in BERT, ALBERT and RoBERTa, ReLU in DistilBERT, GELU in ELECTRA), then dropout
+    and the head. A pair is one row, `[CLS] first [SEP] second [SEP]`, its texts told apart by
+    `segment_ids` where the family has segments. All variables exist as soon as the model does;
+    weights are fresh (truncated normal, as in BERT) until a checkpoint fills them, see
+    `from_preset`: a plain encoder's pooler is loaded where it has one, a fine-tuned
+    `...ForSequenceClassification` of each family brings its head along.
     Padding changes nothing; logits are float32 under every precision.
 
     Args:
@@ -64,7 +68,7 @@ class TextTeacher(EncoderWithHead):
     def make_layers_below_head(self) -> None:
         self.pooler = keras.layers.Dense(
             self.hidden_dim,
-            activation="tanh",
+            activation=get_activation(FAMILIES[self.encoder_config.family].pooler_activation),
             kernel_initializer=keras.initializers.TruncatedNormal(
                 stddev=self.encoder_config.initializer_range
             ),
@@ -74,8 +78,7 @@ class TextTeacher(EncoderWithHead):
         self.pooler.build((None, self.hidden_dim))
 
     def load_layers_below_head(self, checkpoint: Checkpoint) -> None:
-        stem = f"{checkpoint.prefix}{checkpoint.family.pooler}"
-        kernel, bias = f"{stem}.weight", f"{stem}.bias"
+        kernel, bias = f"{checkpoint.pooler}.weight", f"{checkpoint.pooler}.bias"
         if kernel not in checkpoint and bias not in checkpoint:
             # A head without the pooler that it was trained on top of would be of no use.
             if self.label_names is not None:
@@ -94,6 +97,15 @@ class TextTeacher(EncoderWithHead):
     @staticmethod
     def checkpoint_labels(checkpoint: Checkpoint) -> tuple[str, ...] | None:
         return checkpoint.text_label_names
+
+    @staticmethod
+    def head_name(checkpoint: Checkpoint) -> str:
+        return checkpoint.family.text_head
+
+    @staticmethod
+    def head_dropout_key(checkpoint: Checkpoint) -> str:
+        family = checkpoint.family
+        return family.text_head_dropout or family.head_dropout
 
     @property
     def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
