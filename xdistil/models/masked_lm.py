@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+import logging
+import os
+from typing import Any, Self
 
 import keras
 from keras import ops
 
+from xdistil.errors import InputError
 from xdistil.models.activations import get_activation
+from xdistil.models.checkpoints import Checkpoint, load_encoder_weights
 from xdistil.models.encoder import Encoder, EncoderConfig
+from xdistil.models.masked_lm_head import load_masked_lm_head, masked_lm_activation
+from xdistil.models.presets import find_checkpoint
+
+logger = logging.getLogger("xdistil")
+
+
+class _MaskedLMHead(keras.layers.Layer):
+    """Dense, activation, layer normalization, product with the token embedding, bias."""
+
+    def __init__(self, encoder: Encoder, **kwargs):
+        # A layer of its own: inside it the embedding is read in float32 under every precision.
+        super().__init__(dtype="float32", **kwargs)
+        config = encoder.config
+        # By a function: the head reads the embedding, the encoder owns it.
+        self._table = lambda: encoder.token_embedding.embeddings
+        self.activation = get_activation(masked_lm_activation(config))
+        self.mlm_dense = keras.layers.Dense(
+            config.embedding_dim,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=config.initializer_range),
+            dtype="float32",
+            name="mlm_dense",
+        )
+        self.mlm_dense.build((None, None, config.hidden_dim))
+        self.mlm_norm = keras.layers.LayerNormalization(
+            epsilon=config.layer_norm_epsilon, dtype="float32", name="mlm_layer_norm"
+        )
+        self.mlm_norm.build((None, None, config.embedding_dim))
+        self.mlm_bias = self.add_weight(
+            shape=(config.vocabulary_size,), initializer="zeros", name="mlm_bias"
+        )
+        self.built = True
+
+    def call(self, hidden_state):
+        x = self.mlm_norm(self.activation(self.mlm_dense(hidden_state)))
+        return ops.matmul(x, ops.transpose(self._table())) + self.mlm_bias
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
@@ -60,23 +100,52 @@ class MaskedLM(keras.Model):
     def __init__(self, encoder: EncoderConfig | dict[str, Any], **kwargs):
         super().__init__(**kwargs)
         self.encoder = Encoder(encoder, dtype=self.dtype_policy, name="encoder")
-        config = self.encoder_config
-        self.activation = get_activation(config.activation)
-        self.mlm_dense = keras.layers.Dense(
-            config.embedding_dim,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=config.initializer_range),
-            dtype="float32",
-            name="mlm_dense",
-        )
-        self.mlm_dense.build((None, None, config.hidden_dim))
-        self.mlm_norm = keras.layers.LayerNormalization(
-            epsilon=config.layer_norm_epsilon, dtype="float32", name="mlm_layer_norm"
-        )
-        self.mlm_norm.build((None, None, config.embedding_dim))
-        self.mlm_bias = self.add_weight(
-            shape=(config.vocabulary_size,), initializer="zeros", dtype="float32", name="mlm_bias"
-        )
+        self.head = _MaskedLMHead(self.encoder, name="head")
         self.built = True
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | os.PathLike[str],
+        *,
+        dropout: float | None = None,
+        need_head: bool = False,
+        **kwargs,
+    ) -> Self:
+        """A masked language model with the weights of a checkpoint in the hub's format.
+
+        A checkpoint that has a masked-LM head brings it along; any other gets a fresh one, which
+        the log says.
+
+        Args:
+            preset: A folder with config.json and safetensors, or a name of the hub.
+            dropout: For every place that has one. None: what config.json says.
+            need_head: Refuses a checkpoint without a head.
+            **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+
+        Raises:
+            InputError: a checkpoint that cannot be used, see `Checkpoint`, `load_encoder_weights`
+                and `load_masked_lm_head`; one without a head where `need_head`.
+        """
+        checkpoint = Checkpoint(find_checkpoint(preset))
+        config = checkpoint.encoder_config
+        if dropout is not None:
+            config = dataclasses.replace(config, dropout=dropout, attention_dropout=dropout)
+        head = load_masked_lm_head(checkpoint)
+        if head is None and need_head:
+            raise InputError(
+                f"{checkpoint.folder}: has no masked-LM head, so it predicts no pieces; train it "
+                "as a masked language model first"
+            )
+        model = cls(config, **kwargs)
+        load_encoder_weights(model.encoder, checkpoint)
+        if head is None:
+            logger.warning("%s: has no masked-LM head, a fresh one is trained", checkpoint.folder)
+        else:
+            model.head.mlm_dense.set_weights([head["mlm_dense.kernel"], head["mlm_dense.bias"]])
+            model.head.mlm_norm.set_weights([head["mlm_norm.scale"], head["mlm_norm.bias"]])
+            model.head.mlm_bias.assign(head["mlm_bias"])
+        return model
 
     @property
     def encoder_config(self) -> EncoderConfig:
@@ -92,9 +161,9 @@ class MaskedLM(keras.Model):
     def head_layers(self) -> dict[str, Any]:
         """The parts of the head by the names of `write_checkpoint`; the last is a variable."""
         return {
-            "mlm_dense": self.mlm_dense,
-            "mlm_norm": self.mlm_norm,
-            "mlm_bias": self.mlm_bias,
+            "mlm_dense": self.head.mlm_dense,
+            "mlm_norm": self.head.mlm_norm,
+            "mlm_bias": self.head.mlm_bias,
         }
 
     @property
@@ -104,7 +173,7 @@ class MaskedLM(keras.Model):
         return {
             "embedding": self.encoder.embedding_layers,
             **layers,
-            "head": [self.mlm_dense, self.mlm_norm],
+            "head": [self.head],
         }
 
     def call(self, features, training=False):
@@ -113,11 +182,8 @@ class MaskedLM(keras.Model):
         positions = features.get("masked_positions")
         if positions is not None:
             x = ops.take_along_axis(x, ops.expand_dims(positions, -1), axis=1)
-        x = self.mlm_norm(self.activation(self.mlm_dense(ops.cast(x, "float32"))))
-        table = ops.cast(self.encoder.token_embedding.embeddings, "float32")
-        logits = ops.matmul(x, ops.transpose(table)) + self.mlm_bias
         return {
-            "logits": logits,
+            "logits": self.head(x),
             "hidden_states": hidden_states,
             "representation": hidden_states[-1],
         }
