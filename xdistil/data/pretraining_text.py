@@ -44,9 +44,11 @@ class TextSettings:
         dev_share: Of the lines, held out where there are no files of held-out text. Which ones is
             a function of their content: the same line twice is on one side.
         seed: Of the choice.
+        max_examples: Most examples to learn from, from the beginning of the text; 0 = all.
+        max_dev_examples: Most examples held out; 0 = all.
 
     Raises:
-        ValueError: `min_length` is below 1, or `dev_share` outside (0, 1).
+        ValueError: `min_length` is below 1, `dev_share` outside (0, 1), or a limit below 0.
 
     Reference:
         the authors' code of [Sanh et al., 2019](https://arxiv.org/abs/1910.01108)
@@ -56,8 +58,15 @@ class TextSettings:
     min_length: int = 12
     dev_share: float = 0.01
     seed: int = 0
+    max_examples: int = 0
+    max_dev_examples: int = 0
 
     def __post_init__(self):
+        if min(self.max_examples, self.max_dev_examples) < 0:
+            raise ValueError(
+                "`max_examples` and `max_dev_examples` must not be below 0, received "
+                f"{self.max_examples!r} and {self.max_dev_examples!r}."
+            )
         if self.min_length < 1:
             raise ValueError(f"`min_length` must be at least 1, received {self.min_length!r}.")
         if not 0 < self.dev_share < 1:
@@ -118,11 +127,17 @@ def write_pretraining_text(
     dev_lines = source.lines(dev_files, None) if dev_files else source.lines(files, True)
     parts = [fingerprint, encoder.fingerprint, repr(settings)]
     stores = {}
-    for name, lines, report in (("dev", dev_lines, None), ("train", train_lines, on_progress)):
+    for name, lines, limit, report in (
+        ("dev", dev_lines, settings.max_dev_examples, None),
+        ("train", train_lines, settings.max_examples, on_progress),
+    ):
         key = hashlib.sha256("\n".join([name, *parts]).encode()).hexdigest()
         source.short = 0
         stores[name] = write_records(
-            folder / name, source.examples(lines), key=key, on_progress=report
+            folder / name,
+            islice(source.examples(lines), limit or None),
+            key=key,
+            on_progress=report,
         )
         if source.short:
             logger.info(

@@ -1,11 +1,12 @@
 """Trains a masked language model, alone or beside its teacher, through steps of micro-batches."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from xdistil.data.atomic_files import read_json, write_json
@@ -76,6 +77,15 @@ class MaskedLMData(StageData):
         batches = super().steps(self.micro_batch_size, stores)
         return count_steps(batches, batch_size // self.micro_batch_size)
 
+    def held_out_batches(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Held-out text under the same masks at each call."""
+        return held_out_batches(
+            self.dev,
+            lengths=self.lengths,
+            batch_size=self.micro_batch_size,
+            masker=self.dev_masker,
+        )
+
     @property
     def pieces(self) -> int:
         """Real positions of an epoch, special tokens counted."""
@@ -125,16 +135,7 @@ class PretrainingTrainer(StageTrainer):
                 f"batch_size {stage.batch_size} is no multiple of micro_batch_size "
                 f"{data.micro_batch_size}" + (f" x {replicas} devices" if replicas > 1 else "")
             )
-        self.scorer = MaskedLMScorer(
-            model,
-            lambda: held_out_batches(
-                data.dev,
-                lengths=data.lengths,
-                batch_size=data.micro_batch_size,
-                masker=data.dev_masker,
-            ),
-            settings.jit_compile,
-        )
+        self.scorer = MaskedLMScorer(model, data.held_out_batches, settings.jit_compile)
         super().__init__(
             *(stage, 1, model, data, directory, settings),
             # Higher is better.

@@ -21,6 +21,7 @@ def masked_lm_student(
     *,
     from_teacher: bool = True,
     fold_segments: bool = True,
+    dropout: float | None = None,
     **kwargs,
 ) -> MaskedLM:
     """A student of its teacher's width with fewer layers, as DistilBERT is made.
@@ -38,6 +39,7 @@ def masked_lm_student(
         fold_segments: Whether a BERT's embedding of segment 0 is added to every position, so that
             the student's embeddings are the teacher's for a single text. The authors' code drops
             it.
+        dropout: For every place that has one. None: the teacher's.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Raises:
@@ -59,7 +61,10 @@ def masked_lm_student(
             f"layers {', '.join(map(str, layers)) or 'none'} of a teacher of {depth}: give numbers "
             f"from 1 to {depth}, ascending"
         )
-    student = MaskedLM(student_config(teacher.encoder_config, len(layers)), **kwargs)
+    config = student_config(teacher.encoder_config, len(layers))
+    if dropout is not None:
+        config = dataclasses.replace(config, dropout=dropout, attention_dropout=dropout)
+    student = MaskedLM(config, **kwargs)
     if from_teacher:
         _copy(teacher, student, layers, fold_segments)
     return student
