@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from forked_programs import run_forked
 from tiny_masked_lm import masked_rows, step_of, steps_dataset, tiny_masked_lm
 
@@ -19,14 +20,15 @@ ROWS = masked_rows(12)
 FORMULA = PretrainingSettings()
 
 
-def trained(steps, settings=FORMULA, clip=None, jit_compile=False, epochs=1):
-    """Weights after training on the steps, and the logs."""
+def trained(steps, settings=FORMULA, clip=None, jit_compile=None):
+    """Weights after training on the steps, and the logs; eagerly, unless XLA is chosen or not."""
     student, teacher = tiny_masked_lm(seed=2), tiny_masked_lm(seed=1)
     weights, losses = zip(*settings.losses(teacher.num_layers), strict=True)
     distiller = AccumulatingDistiller(student, losses, weights, teacher=teacher)
     optimizer = keras.optimizers.SGD(0.1, global_clipnorm=clip)
-    distiller.compile(optimizer=optimizer, jit_compile=jit_compile)
-    logs = distiller.fit(steps_dataset(steps), epochs=epochs, verbose=0).history
+    eager = jit_compile is None
+    distiller.compile(optimizer=optimizer, jit_compile=bool(jit_compile), run_eagerly=eager)
+    logs = distiller.fit(steps_dataset(steps), epochs=1, verbose=0).history
     return student.get_weights(), {name: values[-1] for name, values in logs.items()}
 
 
@@ -121,9 +123,9 @@ from xdistil.data.batching import sized
 parts = [one.ROWS[:3], one.ROWS[3:5], one.ROWS[5:6], one.ROWS[6:9]]
 steps = [one.step_of(parts, [12, 12, 16, 12], 3)] * 2
 one.steps_dataset = lambda steps, make=one.steps_dataset: sized(make(steps), len(steps))
-alone = one.trained(steps, clip=0.05)
+alone = one.trained(steps, clip=0.05, jit_compile=False)
 with strategy.scope():
-    together = one.trained(steps, clip=0.05)
+    together = one.trained(steps, clip=0.05, jit_compile=False)
 assert strategy.num_replicas_in_sync == 2
 for a, b in zip(alone[0], together[0]):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
