@@ -44,12 +44,6 @@ class PretrainingResult:
     teacher_perplexity: float | None
     pieces_per_second: float
 
-    @property
-    def best(self) -> dict[str, float] | None:
-        """The epoch whose weights were kept; None where none was better than the beginning."""
-        number = self.record["best_epoch"]
-        return self.history[number - 1] if number else None
-
 
 class PretrainingRun:
     """Trains a masked language model, and writes it as a checkpoint in the hub's format.
@@ -209,8 +203,6 @@ class PretrainingRun:
         path = self.trainer.directory.path / "teacher.json"
         kept = read_json(path)
         if kept is None:
-            kept = MaskedLMScorer(
-                self.teacher, self.data.held_out_batches, self.settings.training.jit_compile
-            ).scores()
+            kept = MaskedLMScorer(self.teacher, self.data.held_out_batches).scores()
             write_json(path, kept)
         return kept["perplexity"]

@@ -26,7 +26,7 @@ from xdistil.distillation.state import save_state
 from xdistil.errors import InputError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskedLMData(StageData):
     """What pre-training reads, and how it is masked.
 
@@ -40,8 +40,8 @@ class MaskedLMData(StageData):
         masked_only: Logits are computed at masked positions alone.
     """
 
-    masker: Masker | None = None
-    dev_masker: Masker | None = None
+    masker: Masker
+    dev_masker: Masker
     micro_batch_size: int = 8
     masked_only: bool = False
 
@@ -70,8 +70,8 @@ class MaskedLMData(StageData):
             Masker(text.piece_counts, special_ids, mask_id, masking, derive_seed(seed, 0, purpose))
             for purpose in ("masks", "dev masks")
         )
-        stores = {"train": [text.train], "dev": [text.dev], "lengths": text.lengths}
-        return cls(**stores, masker=train, dev_masker=dev, **settings)
+        stores = ([text.train], [text.dev], text.lengths)
+        return cls(*stores, masker=train, dev_masker=dev, **settings)
 
     def steps(self, batch_size: int, stores: Sequence[RecordStore] | None = None) -> int:
         batches = super().steps(self.micro_batch_size, stores)
@@ -135,7 +135,10 @@ class PretrainingTrainer(StageTrainer):
                 f"batch_size {stage.batch_size} is no multiple of micro_batch_size "
                 f"{data.micro_batch_size}" + (f" x {replicas} devices" if replicas > 1 else "")
             )
-        self.scorer = MaskedLMScorer(model, data.held_out_batches, settings.jit_compile)
+        # Through XLA on one device only: it cannot read what lies on several.
+        self.scorer = MaskedLMScorer(
+            model, data.held_out_batches, settings.jit_compile and replicas == 1
+        )
         super().__init__(
             *(stage, 1, model, data, directory, settings),
             # Higher is better.
