@@ -1,7 +1,6 @@
 """What a run does between its flags and its report, whatever the task."""
 
 import abc
-import contextlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import flags
 from continued_student import ContinuedStudent
+from device_flags import strategy_scope
 from shared_flags import IRRELEVANT_FLAGS
 from student_plan import StudentPlan
 from teacher_source import TeacherSource
@@ -174,7 +173,7 @@ class DistillationJob(abc.ABC):
             for line in directory.version_warnings:
                 logger.warning("%s", line)
             logger.info("recipe %s:\n%s", FLAGS.recipe, format_stages(stages))
-            with _strategy_scope():
+            with strategy_scope():
                 job = DistillationRun(
                     directory,
                     self.data,
@@ -331,14 +330,6 @@ def _jit_compile(teacher_sentences: int) -> bool:
     # XLA runs a BERT 1.4 times faster on CPU, but takes seconds to compile each bucket; the
     # student's own recurrence gains nothing from it there.
     return teacher_sentences >= 20_000
-
-
-def _strategy_scope() -> contextlib.AbstractContextManager:
-    if FLAGS.strategy == "default":
-        return contextlib.nullcontext()
-    # Never both kinds: a CPU beside GPUs would get as large a share of each batch.
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
 
 
 def _export(directory: RunDirectory, result: RunResult) -> None:

@@ -7,6 +7,7 @@ The same command goes on after an interruption.
 
 import logging
 
+import device_flags
 import program
 import shared_flags
 import transformer_flags
@@ -41,7 +42,7 @@ def main(_: list[str]) -> None:
     corpus = load_tagging_corpus(shared_flags.corpus_files(), shared_flags.corpus_limits())
     for line in corpus.warnings:
         logger.warning("%s", line)
-    shared_flags.split_cpu()
+    device_flags.split_cpu()
     # TensorFlow is slow to import: what can be wrong with flags and files is told before.
     from tagging_job import TaggingJob
 

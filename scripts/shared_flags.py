@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import device_flags
 from absl import flags
 
 from xdistil.data.corpus import CorpusFiles, CorpusLimits
@@ -279,29 +280,10 @@ def define_student_flags(
 
 
 def define_run_flags() -> None:
-    """Where and on what it runs."""
-    flags.DEFINE_string("output_dir", None, "The run's directory.", required=True)
-    flags.DEFINE_bool("overwrite", False, "Begin anew in a directory that holds another run.")
+    """Where and on what a distillation runs, and what becomes of the student."""
+    device_flags.define_device_flags()
+    flags.adopt_module_key_flags(device_flags)
     flags.DEFINE_string("reuse_from", None, "A run whose teacher and targets are taken over.")
-    flags.DEFINE_enum(
-        "strategy", "default", ["default", "mirrored"], "`mirrored`: all devices of this machine."
-    )
-    flags.DEFINE_integer(
-        "logical_devices", 1, "Split the CPU, to try --strategy without GPUs.", lower_bound=1
-    )
-    flags.DEFINE_enum(
-        "jit_compile",
-        "auto",
-        ["auto", "true", "false"],
-        "Compile steps by XLA; several replicas always do.",
-    )
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
-        "Policy of the student's and teacher's layers; losses are float32 always.",
-    )
-    flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
     flags.DEFINE_bool("export", True, "Write the SavedModel.")
     inputs = "What the SavedModel takes; `auto`: text, or ids where the tokenizer fits no graph."
     flags.DEFINE_enum("export_inputs", "auto", ["auto", "text", "ids"], inputs)
@@ -368,10 +350,7 @@ def check_shared() -> None:
         raise InputError("Give --data_dir, or --train_file with --dev_file.")
     if FLAGS.languages and not FLAGS.data_dir:
         raise InputError("--languages names folders of --data_dir, which is missing.")
-    if FLAGS.logical_devices > 1 and FLAGS.strategy == "default":
-        raise InputError("--logical_devices wants --strategy=mirrored; else one device is used.")
-    if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
-        raise InputError("--jit_compile=false: several devices always train through XLA.")
+    device_flags.check_devices()
     if FLAGS.optimizer != "adam" and FLAGS["learning_rate_period"].present:
         raise InputError(f"--learning_rate_period: --optimizer={FLAGS.optimizer} has no cosine.")
     if FLAGS.teacher != "scratch":
@@ -380,18 +359,9 @@ def check_shared() -> None:
             raise InputError(f"--{given[0]} is for --teacher=scratch; a checkpoint has its own.")
 
 
-def split_cpu() -> None:
-    """Makes the logical devices that the flags ask for."""
-    if FLAGS.logical_devices == 1:
-        return
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    parts = [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_devices
-    tf.config.set_logical_device_configuration(cpu, parts)
-
-
 def own_flag_values() -> dict[str, object]:
-    """Values of all flags that were defined here, for config.json."""
-    names = sorted(flag.name for flag in FLAGS.flags_by_module_dict()[__name__])
+    """Values of all flags that were defined here and for devices, for config.json."""
+    by_module = FLAGS.flags_by_module_dict()
+    modules = (__name__, device_flags.__name__)
+    names = sorted(flag.name for module in modules for flag in by_module[module])
     return {name: FLAGS[name].value for name in names}

@@ -2,6 +2,7 @@
 
 import logging
 
+import device_flags
 import shared_flags
 import transformer_flags
 from absl import flags
@@ -51,7 +52,7 @@ def read_corpus(pairs: bool) -> TextCorpus:
     corpus = load_text_corpus(shared_flags.corpus_files(), limits, pairs)
     for line in corpus.warnings:
         logger.warning("%s", line)
-    shared_flags.split_cpu()
+    device_flags.split_cpu()
     return corpus
 
 

@@ -79,7 +79,9 @@ def test_soft_targets_of_texts_count_each_text_once(outputs):
     teacher, student = ({"logits": model["logits"][:, 0]} for model in outputs)
     p, q = (softmax(model["logits"] / 2.0) for model in (teacher, student))
     expected = 4.0 * (p * np.log(p / q)).sum(-1)[:2].mean()
-    assert mean_loss(SoftTargets(2.0), teacher, student) == pytest.approx(expected, rel=1e-5)
+    assert mean_loss(SoftTargets(2.0, "texts"), teacher, student) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def patience(teacher, student, layers, normalize, positions):

@@ -3,6 +3,7 @@
 from xdistil.models.bilstm import BiLSTMStudent
 from xdistil.models.bilstm_text import BiLSTMTextStudent
 from xdistil.models.encoder import EncoderConfig
+from xdistil.models.masked_lm import MaskedLM
 from xdistil.models.siamese_bilstm import SiameseBiLSTMStudent
 from xdistil.models.teacher import Teacher
 from xdistil.models.text_teacher import TextTeacher
@@ -13,6 +14,7 @@ __all__ = [
     "BiLSTMStudent",
     "BiLSTMTextStudent",
     "EncoderConfig",
+    "MaskedLM",
     "SiameseBiLSTMStudent",
     "Teacher",
     "TextTeacher",
