@@ -51,7 +51,7 @@ class AccumulatingDistiller(Distiller):
         nothing_yet = (
             tf.constant(0),
             [tf.zeros(()) for _ in weights],
-            [tf.zeros(v.shape, v.dtype) for v in self.student.trainable_variables],
+            [tf.zeros(v.shape, v.dtype) for v in self.learnt_variables],
         )
         # One after the other: the point is not to hold two of them at once.
         _, sums, gradients = tf.while_loop(
