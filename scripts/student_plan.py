@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 from teacher_source import TeacherSource
+from transformer_flags import HIDDEN_STATES, PATIENT_RECIPES
 
 from xdistil.data.encoding import TextEncoder
 from xdistil.distillation.continued_settings import ContinuedStudentSettings
@@ -52,7 +53,20 @@ class StudentPlan:
         Args:
             source: The teacher.
             whole_texts: Whether the task gives one answer a text.
+
+        Raises:
+            InputError: The recipe compares layers that there are not.
         """
+        if FLAGS.recipe in PATIENT_RECIPES and (self.depth or 0) < 2:
+            raise InputError(
+                f"--recipe={FLAGS.recipe} teaches all layers but the last: the student needs two."
+            )
+        compares = FLAGS.recipe in (*PATIENT_RECIPES, HIDDEN_STATES)
+        if compares and (self.depth or 0) > source.num_layers > 0:
+            raise InputError(
+                f"--recipe={FLAGS.recipe}: the student has {self.depth} layers, the teacher only "
+                f"{source.num_layers}."
+            )
         # Pieces of its own stand beside none of the teacher's: what is left to compare is [CLS].
         own = {"hidden_positions": "texts"} if self.encoder is not None and whole_texts else {}
         return {

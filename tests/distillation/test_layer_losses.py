@@ -180,6 +180,10 @@ def test_attentions_are_the_mean_squared_error_over_heads_and_real_positions(out
     loss = AttentionDistillation(layers)
     assert mean_loss(loss, teacher, student) == pytest.approx(expected / MASK.sum(), rel=1e-5)
     assert loss.teacher_outputs == ("attentions",)
+    # As `keras.distillation` calls it, which knows no mask: every position is a real one.
+    gap = student["attentions"][0] - teacher["attentions"][2].astype("float64")
+    first = AttentionDistillation(layers[:1])
+    assert float(first.compute_loss(teacher, student)) == pytest.approx((gap**2).mean(), rel=1e-5)
     other = {"attentions": tuple(x[:, :1] for x in student["attentions"])}
     with pytest.raises(ValueError, match="has 1 attention heads, layer 3 of the teacher 2"):
         loss.values(teacher, other, {"padding_mask": MASK})

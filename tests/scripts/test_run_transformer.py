@@ -83,7 +83,7 @@ def test_the_same_command_goes_on_and_other_values_are_refused(patient):
 
 def test_a_checkpoint_with_other_pieces_learns_from_whole_texts(patient, texts, tmp_path):
     folder, _ = patient
-    own = [f"--student_checkpoint={folder / 'export' / 'hub'}", "--teacher_vocabulary=120"]
+    own = [f"--student_checkpoint={folder / 'export' / 'hub'}", "--teacher_vocabulary=70"]
     flags = [*SMALL, f"--data_dir={texts}", *own, f"--output_dir={tmp_path / 'run'}", "--noexport"]
     done = run("classification", *flags, "--recipe=pkd_last")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -91,7 +91,7 @@ def test_a_checkpoint_with_other_pieces_learns_from_whole_texts(patient, texts, 
         role: len(load(tmp_path / "run" / role).task.encoder.vocabulary)
         for role in ("student", "teacher")
     }
-    assert sizes["teacher"] <= 120 < sizes["student"]
+    assert sizes["teacher"] <= 70 < sizes["student"]
     told = run("classification", *flags, "--recipe=kd", "--teacher_targets=online", "--overwrite")
     assert "its tokenizer cuts words otherwise" in error_of(told)
 
@@ -174,6 +174,8 @@ def test_what_does_not_go_together_is_one_line(texts, patient, tmp_path):
         ),
         ([*base, "--recipe=kd", "--student_layers=first", "--num_layers=9"], "a teacher of 2"),
         ([*base, "--recipe=kd", f"--student_checkpoint={hub}", "--hidden_dim=8"], "--hidden_dim"),
+        ([*base, "--recipe=pkd_last", "--num_layers=1"], "the student needs two"),
+        ([*base, "--recipe=hidden_states", "--num_layers=3"], "has 3 layers, the teacher only 2"),
         ([*base, "--recipe=kd", "--hidden_dim=12"], "give num_heads"),
         ([*base, "--recipe=kd", "--hidden_dim=32"], "--embedding_init=random"),
     ):

@@ -39,7 +39,7 @@ class AttentionDistillation(DistillationLoss):
     def values(
         self, teacher_outputs: Tensors, student_outputs: Tensors, targets: Tensors
     ) -> tf.Tensor:
-        real = tf.cast(targets["padding_mask"], tf.float32)  # (batch, keys)
+        real = self._real(student_outputs, targets)  # (batch, keys)
         keys = tf.maximum(tf.reduce_sum(real, axis=-1), 1.0)
         total = 0.0
         for own, other in self.layers:
@@ -55,6 +55,12 @@ class AttentionDistillation(DistillationLoss):
             by_key = tf.reduce_mean(squares, axis=1)  # (batch, queries, keys)
             total += tf.reduce_sum(by_key * real[:, None], axis=-1) / keys[:, None]
         return total
+
+    def _real(self, student_outputs: Tensors, targets: Tensors) -> tf.Tensor:
+        """1 at real positions; without a mask all are."""
+        if "padding_mask" in targets:
+            return tf.cast(targets["padding_mask"], tf.float32)
+        return tf.ones_like(student_outputs["attentions"][0][:, 0, 0], tf.float32)
 
     def get_config(self) -> dict[str, Any]:
         return {"layers": self.layers, "name": self.name}

@@ -63,7 +63,8 @@ class DistillationRun:
         settings: Everything else.
         task: What is to be learned, over the teacher's word pieces.
         make_teacher: Gives the teacher to start from; called only when there is no fine-tuned one.
-        teacher: A fine-tuned teacher to take as it is, in place of `make_teacher`.
+        teacher: A fine-tuned teacher to take as it is, in place of `make_teacher`. Where no stage
+            reads a teacher, any model.
         student_task: The same task over the student's own words, where it reads others than the
             teacher; teacher targets are then for whole texts, and computed beforehand.
 
@@ -378,9 +379,11 @@ class DistillationRun:
     def _facts(self, teacher: TrainedModel) -> dict[str, Any]:
         languages = sorted({sentence.language for sentence in self.data.train})
         origin = getattr(self.settings.student, "origin", None)
+        taught = not origin or any(stage.needs_teacher for stage in self.settings.stages)
+        described = f"{teacher.model.name}, {teacher.model.count_params():,} parameters"
         return {
             **({"Continued from": origin} if origin else {}),
-            "Teacher": f"{teacher.model.name}, {teacher.model.count_params():,} parameters",
+            **({"Teacher": described} if taught else {}),
             "Languages of the labeled text": ", ".join(languages),
             "Stages": ", ".join(stage.name for stage in self.settings.stages),
             "Seed": self.settings.seed,
