@@ -7,6 +7,8 @@
     python scripts/benchmark.py order    --reuse_from=RUN --run_flags=... --work_dir=FOLDER
     python scripts/benchmark.py students --reuse_from=RUN --run_flags=... --work_dir=FOLDER
     python scripts/benchmark.py seeds    --program=classification --variants=... --work_dir=FOLDER
+    python scripts/benchmark.py grid     --program=classification --grid=... --work_dir=FOLDER
+    python scripts/benchmark.py pretraining --run_flags=... --work_dir=FOLDER  # the triple loss
 
 `--json=FILE` writes what is printed. `SUBJECT --help` lists a subject's flags.
 """
@@ -28,6 +30,8 @@ SUBJECTS = {
     "order": "benchmark_order",
     "students": "benchmark_students",
     "seeds": "benchmark_seeds",
+    "grid": "benchmark_grid",
+    "pretraining": "benchmark_pretraining",
 }
 flags.DEFINE_string("json", None, "File to write the result to.")
 

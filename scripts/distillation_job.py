@@ -1,7 +1,6 @@
 """What a run does between its flags and its report, whatever the task."""
 
 import abc
-import contextlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +9,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import flags
+from continued_student import ContinuedStudent
+from device_flags import strategy_scope
 from shared_flags import IRRELEVANT_FLAGS
+from student_plan import StudentPlan
 from teacher_source import TeacherSource
+from transformer_flags import TRANSFORMER
+from transformer_student import plan_transformer
 
 from xdistil.data.atomic_files import make_folder, read_json
 from xdistil.data.corpus import Corpus
@@ -34,15 +37,17 @@ from xdistil.distillation.student_settings import StudentSettings
 from xdistil.errors import InputError
 from xdistil.metrics.footprint import count_parameters
 from xdistil.metrics.speedup import random_features, speedup_row
+from xdistil.models.encoder_student import EncoderStudent
 from xdistil.report.console import report_table
 from xdistil.report.page import write_page
 from xdistil.report.report import build_report, write_report
-from xdistil.tasks import Task
+from xdistil.tasks import Task, TrainedModel
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
 LATENCY_BATCH_SIZES = (1, 32)
 LATENCY_LENGTH = 32
+_SCHEDULES = {"adam": "cosine_restarts", "adamw": "linear_warmup", "adadelta": "constant"}
 
 
 class DistillationJob(abc.ABC):
@@ -57,10 +62,12 @@ class DistillationJob(abc.ABC):
         keras.config.set_dtype_policy(FLAGS.precision)
         self.corpus = corpus
         self.config = dict(config)
-        self.source = self.open_teacher()
+        self.continued = ContinuedStudent() if FLAGS.continue_from else None
+        self.source = self.open_teacher() if FLAGS.teacher else self.continued.stand_in()
         self.task = self.make_task(self.source.encoder)
         self.student_task: Task | None = None
         self.inputs = {"teacher": self.source.fingerprint}
+        self.plan = self._plan_student()
         self.data = DistillationData(
             labels=corpus.labels,
             train=corpus.train,
@@ -70,6 +77,23 @@ class DistillationJob(abc.ABC):
             fingerprint=corpus.fingerprint,
             transfer_size=corpus.transfer_size,
         )
+
+    #: What --student=transformer makes of this task.
+    transformer_class: type[EncoderStudent]
+
+    def _plan_student(self) -> StudentPlan | None:
+        """`None` for a new BiLSTM, which `student_settings` describes."""
+        if self.continued is not None:
+            plan = self.continued.plan(self.source, self.task)
+        elif FLAGS.student == TRANSFORMER:
+            plan = plan_transformer(self.source, self.transformer_class)
+        else:
+            return None
+        if plan.encoder is not None:
+            self.student_task = self.task.with_encoder(plan.encoder)
+        if plan.fingerprint is not None:
+            self.inputs["student"] = plan.fingerprint
+        return plan
 
     @abc.abstractmethod
     def open_teacher(self) -> TeacherSource:
@@ -97,8 +121,12 @@ class DistillationJob(abc.ABC):
         Raises:
             InputError: The flags, the text and the teacher do not go together.
         """
-        from_teacher = self.student_task is None and FLAGS.embedding_init != "random"
-        if from_teacher and FLAGS.embedding_dim > self.source.embedding_dim:
+        if not FLAGS.teacher and any(stage.needs_teacher for stage in stages):
+            raise InputError(f"--recipe={FLAGS.recipe} learns from a teacher; give --teacher.")
+        if self.plan is not None:
+            self.plan.check(self.source, stages)
+        compressed = not (self.plan or self.student_task or FLAGS.embedding_init == "random")
+        if compressed and FLAGS.embedding_dim > self.source.embedding_dim:
             raise InputError(
                 f"--embedding_dim={FLAGS.embedding_dim}: --embedding_init={FLAGS.embedding_init} "
                 f"gives at most the teacher's {self.source.embedding_dim}; lower it, or "
@@ -145,13 +173,14 @@ class DistillationJob(abc.ABC):
             for line in directory.version_warnings:
                 logger.warning("%s", line)
             logger.info("recipe %s:\n%s", FLAGS.recipe, format_stages(stages))
-            with _strategy_scope():
+            with strategy_scope():
                 job = DistillationRun(
                     directory,
                     self.data,
                     settings,
                     self.task,
                     self.source.make,
+                    teacher=None if FLAGS.teacher else self.continued.trained,
                     student_task=self.student_task,
                 )
                 result = self.distil(job)
@@ -176,6 +205,10 @@ class DistillationJob(abc.ABC):
             f"{kind}_epochs": FLAGS[f"{kind}_epochs"].value or FLAGS.epochs  # None: not given
             for kind in ("representation", "logits", "labels")
         }
+        of_student = {}
+        if self.plan:
+            whole_texts = self.task.logits_positions == "texts"
+            of_student = self.plan.recipe_settings(self.source, whole_texts)
         return {
             "representation": FLAGS.representation_loss,
             "batch_size": FLAGS.batch_size,
@@ -183,11 +216,21 @@ class DistillationJob(abc.ABC):
             "optimizer": OptimizerSettings(
                 FLAGS.optimizer,
                 FLAGS.learning_rate,
-                schedule="constant" if FLAGS.optimizer == "adadelta" else "cosine_restarts",
+                schedule=_SCHEDULES[FLAGS.optimizer],
                 period_epochs=FLAGS.learning_rate_period,
+                clip_norm=1.0 if FLAGS.optimizer == "adamw" else 0.0,
             ),
             "unfreeze_representation": FLAGS.unfreeze_representation,
             "fresh_head": FLAGS.fresh_head,
+            "alpha": FLAGS.alpha,
+            # Its default is that of `joint` alone.
+            "beta": FLAGS.beta if FLAGS["beta"].present else None,
+            "temperature": FLAGS.temperature,
+            "normalize_patience": FLAGS.normalize_patience,
+            "patience_reduction": FLAGS.patience_reduction,
+            "distil_transfer": FLAGS.distil_transfer,
+            "attentions": FLAGS.attention_loss,
+            **of_student,
             **epochs,
         }
 
@@ -202,7 +245,7 @@ class DistillationJob(abc.ABC):
                 dropout=FLAGS.teacher_dropout,
                 source=self.source.fingerprint,
             ),
-            student=self.student_settings(),
+            student=self.plan.settings if self.plan else self.student_settings(),
             seed=FLAGS.seed,
             online=FLAGS.teacher_targets == "online",
             training=StageSettings(
@@ -216,7 +259,7 @@ class DistillationJob(abc.ABC):
 
     def _latency(self, directory: RunDirectory, result: RunResult) -> list[dict[str, Any]]:
         rows = read_json(directory.export / "latency.json")
-        if rows is None and not FLAGS.measure_latency:
+        if rows is None and not (FLAGS.measure_latency and FLAGS.teacher):
             return []
         if rows is None:
             logger.info("measuring teacher against student")
@@ -247,15 +290,15 @@ class DistillationJob(abc.ABC):
         # Export comes after the report.
         total = sum(spent for phase, spent in seconds.items() if phase != "export")
         students = list((result.per_language or {"": result.student}).values())
-        name = self.student_name()
+        name = self.plan.name if self.plan else self.student_name()
         phases = ("tokenize", "teacher", "targets", "distillation")
         return build_report(
             task=result.student.task.name,
             recipe=FLAGS.recipe,
             seed=FLAGS.seed,
             teacher={
-                "name": FLAGS.teacher,
-                "parameters": count_parameters(result.teacher.model),
+                "name": FLAGS.teacher or "none",
+                "parameters": count_parameters(result.teacher.model) if FLAGS.teacher else 0,
                 "test": result.teacher_test,
             },
             student={
@@ -289,17 +332,10 @@ def _jit_compile(teacher_sentences: int) -> bool:
     return teacher_sentences >= 20_000
 
 
-def _strategy_scope() -> contextlib.AbstractContextManager:
-    if FLAGS.strategy == "default":
-        return contextlib.nullcontext()
-    # Never both kinds: a CPU beside GPUs would get as large a share of each batch.
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
-
-
 def _export(directory: RunDirectory, result: RunResult) -> None:
     from xdistil.export import export_saved_model
 
+    inputs = None if FLAGS.export_inputs == "auto" else FLAGS.export_inputs
     models = {directory.export / "saved_model": result.student}
     if result.per_language:
         models = {
@@ -309,7 +345,21 @@ def _export(directory: RunDirectory, result: RunResult) -> None:
     with directory.clock.running("export"):
         for folder, student in models.items():
             if not folder.exists():
-                export_saved_model(student, folder)
+                export_saved_model(student, folder, inputs=inputs)
+            _export_hub(student, folder.parent / "hub")
+
+
+def _export_hub(student: TrainedModel, folder: Path) -> None:
+    """A transformer in the hub's format; where that has no place for it, the log says so."""
+    from xdistil.export import export_hub
+
+    # The tokenizer's settings are written last: with them the folder is whole.
+    if not isinstance(student.model, EncoderStudent) or (folder / "tokenizer_config.json").exists():
+        return
+    try:
+        export_hub(student, folder)
+    except InputError as error:
+        logger.warning("%s: not written: %s", folder, error)
 
 
 def _histories(directory: RunDirectory) -> dict[str, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import device_flags
 from absl import flags
 
 from xdistil.data.corpus import CorpusFiles, CorpusLimits
@@ -15,17 +16,10 @@ _SCRATCH_FLAGS = tuple(
 #: Flags that may differ when a run goes on: they decide no number. Paths are among them, since
 #: the hashes of what they name are kept.
 IRRELEVANT_FLAGS = (
-    *("output_dir", "overwrite", "export", "measure_latency", "checkpoint_minutes", "reuse_from"),
-    *(
-        "data_dir",
-        "train_file",
-        "dev_file",
-        "test_file",
-        "transfer_file",
-        "labels_file",
-        "teacher",
-        "vectors_file",
-    ),
+    *("output_dir", "overwrite", "measure_latency", "checkpoint_minutes", "reuse_from"),
+    *("export", "export_inputs", "data_dir", "train_file", "dev_file", "test_file"),
+    *("transfer_file", "labels_file", "teacher", "vectors_file"),
+    *("student_checkpoint", "continue_from"),
 )
 
 
@@ -69,8 +63,7 @@ def define_teacher_flags() -> None:
     flags.DEFINE_string(
         "teacher",
         None,
-        "Folder or hub name of a BERT checkpoint, or `scratch`: built from nothing.",
-        required=True,
+        "Folder or hub name of a checkpoint of the BERT family, or `scratch`: built from nothing.",
     )
     flags.DEFINE_integer(
         "teacher_epochs", 3, "Epochs of fine-tuning; 0 = it is fine-tuned already.", lower_bound=0
@@ -127,13 +120,14 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
     flags.DEFINE_enum(
         "optimizer",
         "adam",
-        ["adam", "adadelta"],
-        "Of every stage; `adadelta` (rho 0.95) keeps its learning rate.",
+        ["adam", "adadelta", "adamw"],
+        "Of every stage; `adadelta` (rho 0.95) keeps its learning rate, that of `adamw` goes up "
+        "over 10% of the steps, then down to 0. Default: adam; of transformers adamw.",
     )
     flags.DEFINE_float(
         "learning_rate",
         None,
-        "Peak learning rate; default: 1e-3, of adadelta 1.",
+        "Peak learning rate; default: 1e-3, of adadelta 1, of adamw 5e-5.",
         lower_bound=1e-8,
     )
     flags.DEFINE_integer(
@@ -209,8 +203,16 @@ def define_text_flags() -> None:
     flags.DEFINE_enum(
         "logit_target", "logits", ["logits", "log_odds"], "What the logits are held against."
     )
-    flags.DEFINE_float("alpha", None, "Weight of the labels: joint (1), tang (0).", 0.0)
-    flags.DEFINE_float("beta", 1.0, "Weight of the representation: joint.", 0.0)
+    flags.DEFINE_float(
+        "alpha",
+        None,
+        "Weight of the labels: joint (1), tang (0); of the soft targets: kd, pkd_*, distilbert "
+        "(0.5).",
+        0.0,
+    )
+    flags.DEFINE_float(
+        "beta", 1.0, "Weight of the representation: joint; of the hidden states: pkd_* (100).", 0.0
+    )
     flags.DEFINE_float("gamma", 1.0, "Weight of the logits: joint.", 0.0)
     flags.DEFINE_bool("augment", False, "Make transfer text out of the labeled texts.")
     flags.DEFINE_bool(
@@ -249,14 +251,19 @@ def define_student_flags(
         hidden_dim: Default of --hidden_dim.
     """
     flags.DEFINE_enum("student", kinds[0], list(kinds), "Kind of student.")
-    flags.DEFINE_integer("embedding_dim", 300, "E, width of the embeddings.", lower_bound=1)
     flags.DEFINE_integer(
-        "hidden_dim", hidden_dim, "H, width of the LSTM, a direction.", lower_bound=1
+        "embedding_dim", 300, "E, width of the embeddings; of a transformer: --hidden_dim.", 1
+    )
+    flags.DEFINE_integer(
+        "hidden_dim",
+        hidden_dim,
+        "H, width of the LSTM, a direction; of a transformer: its width, default: the teacher's.",
+        lower_bound=1,
     )
     flags.DEFINE_float(
         "dropout",
         dropout,
-        "Dropout between the student's layers.",
+        "Dropout between the student's layers; default of a transformer: the teacher's.",
         lower_bound=0.0,
         upper_bound=0.99,
     )
@@ -266,36 +273,20 @@ def define_student_flags(
     flags.DEFINE_integer(
         "min_piece_count",
         1,
-        "Pieces seen fewer times in train and transfer text get no embedding; 0 = keep all.",
+        "Pieces seen fewer times in train and transfer text get no embedding; 0 = keep all, as "
+        "transformers do by default.",
         lower_bound=0,
     )
 
 
 def define_run_flags() -> None:
-    """Where and on what it runs."""
-    flags.DEFINE_string("output_dir", None, "The run's directory.", required=True)
-    flags.DEFINE_bool("overwrite", False, "Begin anew in a directory that holds another run.")
+    """Where and on what a distillation runs, and what becomes of the student."""
+    device_flags.define_device_flags()
+    flags.adopt_module_key_flags(device_flags)
     flags.DEFINE_string("reuse_from", None, "A run whose teacher and targets are taken over.")
-    flags.DEFINE_enum(
-        "strategy", "default", ["default", "mirrored"], "`mirrored`: all devices of this machine."
-    )
-    flags.DEFINE_integer(
-        "logical_devices", 1, "Split the CPU, to try --strategy without GPUs.", lower_bound=1
-    )
-    flags.DEFINE_enum(
-        "jit_compile",
-        "auto",
-        ["auto", "true", "false"],
-        "Compile steps by XLA; several replicas always do.",
-    )
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
-        "Policy of the student's and teacher's layers; losses are float32 always.",
-    )
-    flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
     flags.DEFINE_bool("export", True, "Write the SavedModel.")
+    inputs = "What the SavedModel takes; `auto`: text, or ids where the tokenizer fits no graph."
+    flags.DEFINE_enum("export_inputs", "auto", ["auto", "text", "ids"], inputs)
     flags.DEFINE_bool("measure_latency", True, "Time teacher and student at batch 1 and 32.")
     flags.DEFINE_bool(
         "smoke",
@@ -347,9 +338,11 @@ def check_shared() -> None:
     Raises:
         InputError: They do.
     """
+    if FLAGS.teacher is None and not FLAGS.continue_from:
+        raise InputError(f"give --teacher: {FLAGS['teacher'].help.rstrip('.')}")
     if FLAGS.learning_rate is None:
         # With Adam's rate AdaDelta would learn nothing.
-        FLAGS["learning_rate"].value = 1.0 if FLAGS.optimizer == "adadelta" else 1e-3
+        FLAGS["learning_rate"].value = {"adadelta": 1.0, "adamw": 5e-5}.get(FLAGS.optimizer, 1e-3)
     if FLAGS.teacher == "scratch" and not FLAGS["embedding_dim"].present:
         # No wider than what it is taken from.
         FLAGS["embedding_dim"].value = min(FLAGS.embedding_dim, FLAGS.teacher_hidden_dim)
@@ -357,30 +350,18 @@ def check_shared() -> None:
         raise InputError("Give --data_dir, or --train_file with --dev_file.")
     if FLAGS.languages and not FLAGS.data_dir:
         raise InputError("--languages names folders of --data_dir, which is missing.")
-    if FLAGS.logical_devices > 1 and FLAGS.strategy == "default":
-        raise InputError("--logical_devices wants --strategy=mirrored; else one device is used.")
-    if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
-        raise InputError("--jit_compile=false: several devices always train through XLA.")
-    if FLAGS.optimizer == "adadelta" and FLAGS["learning_rate_period"].present:
-        raise InputError("--learning_rate_period: --optimizer=adadelta keeps its rate.")
+    device_flags.check_devices()
+    if FLAGS.optimizer != "adam" and FLAGS["learning_rate_period"].present:
+        raise InputError(f"--learning_rate_period: --optimizer={FLAGS.optimizer} has no cosine.")
     if FLAGS.teacher != "scratch":
         given = [name for name in _SCRATCH_FLAGS if FLAGS[name].present]
         if given:
             raise InputError(f"--{given[0]} is for --teacher=scratch; a checkpoint has its own.")
 
 
-def split_cpu() -> None:
-    """Makes the logical devices that the flags ask for."""
-    if FLAGS.logical_devices == 1:
-        return
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    parts = [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_devices
-    tf.config.set_logical_device_configuration(cpu, parts)
-
-
 def own_flag_values() -> dict[str, object]:
-    """Values of all flags that were defined here, for config.json."""
-    names = sorted(flag.name for flag in FLAGS.flags_by_module_dict()[__name__])
+    """Values of all flags that were defined here and for devices, for config.json."""
+    by_module = FLAGS.flags_by_module_dict()
+    modules = (__name__, device_flags.__name__)
+    names = sorted(flag.name for module in modules for flag in by_module[module])
     return {name: FLAGS[name].value for name in names}

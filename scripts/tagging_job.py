@@ -16,7 +16,7 @@ from xdistil.distillation.runner import DistillationRun
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.student_settings import StudentSettings
 from xdistil.errors import InputError
-from xdistil.models import Teacher
+from xdistil.models import Teacher, TransformerStudent
 from xdistil.tasks import Tagging
 from xdistil.tasks.tagging import PIECE_CLASSES
 
@@ -24,7 +24,9 @@ FLAGS = flags.FLAGS
 
 
 class TaggingJob(DistillationJob):
-    """A tagger into a BiLSTM."""
+    """A tagger into a smaller one."""
+
+    transformer_class = TransformerStudent
 
     def open_teacher(self) -> TeacherSource:
         labels = self.corpus.labels

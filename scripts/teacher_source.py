@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import flags
 
@@ -35,6 +36,8 @@ class TeacherSource:
         hidden_dim: Width of its hidden states.
         fingerprint: Changes with the checkpoint's weights, or with the settings from scratch.
         make: Builds it.
+        config: What its encoder is made of; `None` where the recipe reads no teacher.
+        folder: Its checkpoint; `None` from scratch.
     """
 
     encoder: TextEncoder
@@ -43,6 +46,13 @@ class TeacherSource:
     hidden_dim: int
     fingerprint: str
     make: Callable[[], EncoderWithHead]
+    config: EncoderConfig | None = None
+    folder: Path | None = None
+
+    @property
+    def num_heads(self) -> int | None:
+        """Attention heads of a layer."""
+        return None if self.config is None else self.config.num_heads
 
 
 def open_teacher(
@@ -106,7 +116,7 @@ def _from_checkpoint(
     parts = [encoder.fingerprint, *(sha256_of_file(path) for path in files)]
     digest = hashlib.sha256("".join(parts).encode())
     sizes = (config.num_layers, config.embedding_dim, config.hidden_dim)
-    return TeacherSource(encoder, *sizes, digest.hexdigest(), make)
+    return TeacherSource(encoder, *sizes, digest.hexdigest(), make, config, folder)
 
 
 def _from_scratch(
@@ -143,4 +153,5 @@ def _from_scratch(
         config.hidden_dim,
         f"{config.to_dict()} {encoder.fingerprint}",
         lambda: teacher_class(config, num_classes=num_classes, dropout=dropout),
+        config,
     )

@@ -2,28 +2,40 @@
 
 import logging
 
+import device_flags
 import shared_flags
+import transformer_flags
 from absl import flags
 
 from xdistil.data.corpus import TextCorpus, load_text_corpus
 from xdistil.errors import InputError
 
-#: arXiv:1910.01769 (all but the last) and arXiv:1903.12136.
-RECIPE_NAMES = ("labels", "hard", "soft", "joint", "staged", "tang")
+#: arXiv:1910.01769, arXiv:1903.12136 (`tang`), and those of transformer students.
+RECIPE_NAMES = (
+    *("labels", "hard", "soft", "joint", "staged", "tang"),
+    *transformer_flags.RECIPE_NAMES,
+)
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
 
 # The recipes that an option is for.
 _ONLY_FOR = {
-    "alpha": ("joint", "tang"),
-    "beta": ("joint",),
+    "alpha": ("joint", "tang", *transformer_flags.SOFT_RECIPES),
+    "beta": ("joint", *transformer_flags.PATIENT_RECIPES),
     "gamma": ("joint",),
-    "logit_target": ("soft", "joint", "staged", "tang"),
-    "fresh_head": ("staged",),
-    "unfreeze_representation": ("soft", "staged"),
+    "logit_target": ("soft", "joint", "staged", "tang", "hidden_states"),
+    "fresh_head": ("staged", "hidden_states"),
+    "unfreeze_representation": ("soft", "staged", "hidden_states"),
     "representation_loss": ("soft", "joint", "staged"),
 }
+# Flags that only BiLSTM students have.
+_OF_BILSTMS = ("pooling", "activation", "representation_dim", "channels", "vectors_file")
+
+
+def own_flag_values() -> dict[str, object]:
+    """Values of all flags that decide a run, for config.json."""
+    return {**shared_flags.own_flag_values(), **transformer_flags.own_flag_values()}
 
 
 def read_corpus(pairs: bool) -> TextCorpus:
@@ -40,11 +52,12 @@ def read_corpus(pairs: bool) -> TextCorpus:
     corpus = load_text_corpus(shared_flags.corpus_files(), limits, pairs)
     for line in corpus.warnings:
         logger.warning("%s", line)
-    shared_flags.split_cpu()
+    device_flags.split_cpu()
     return corpus
 
 
 def _check_flags() -> None:
+    transformer_flags.check_transformer(_OF_BILSTMS)
     shared_flags.check_shared()
     for name, recipes in _ONLY_FOR.items():
         if FLAGS[name].present and FLAGS.recipe not in recipes:
@@ -61,6 +74,9 @@ def _check_flags() -> None:
         raise InputError(
             f"--alpha={FLAGS.alpha}: for --recipe=tang below 1; labels alone are --recipe=labels."
         )
+    labels_alone = FLAGS.recipe in transformer_flags.SOFT_RECIPES and not FLAGS.distil_transfer
+    if FLAGS.augment and labels_alone:
+        raise InputError(f"--augment: --recipe={FLAGS.recipe} reads it with --distil_transfer.")
     if FLAGS.augment and FLAGS.recipe == "labels":
         logger.warning(
             "--augment: --recipe=labels does not learn from the new texts, which have no gold "

@@ -31,7 +31,7 @@ from xdistil.distillation.student_settings import (
 )
 from xdistil.errors import InputError
 from xdistil.metrics.speedup import random_pair_features
-from xdistil.models import TextTeacher
+from xdistil.models import TextTeacher, TransformerTextStudent
 from xdistil.tasks import Classification, PairClassification
 
 FLAGS = flags.FLAGS
@@ -41,9 +41,10 @@ _PAIR_WIDTH = 200
 
 
 class TextJob(DistillationJob):
-    """A classifier of texts into a BiLSTM."""
+    """A classifier of texts into a smaller one."""
 
     task_class: type[Classification] = Classification
+    transformer_class = TransformerTextStudent
     more_text = "--labeled_per_class, so that the rest of train becomes it, or --augment"
 
     def __init__(self, corpus: Any, config: Mapping[str, Any]):
@@ -97,8 +98,6 @@ class TextJob(DistillationJob):
             logits_positions=self.task.logits_positions,
             label_positions=self.task.label_positions,
             logit_target=FLAGS.logit_target,
-            alpha=FLAGS.alpha,
-            beta=FLAGS.beta,
             gamma=FLAGS.gamma,
             **common,
         )
@@ -148,7 +147,7 @@ class TextJob(DistillationJob):
 
 
 class PairJob(TextJob):
-    """A classifier of pairs into a siamese BiLSTM, or one that reads both texts as one."""
+    """A classifier of pairs into a siamese BiLSTM, or a model that reads both texts as one."""
 
     task_class = PairClassification
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("data", "models", "metrics", "tasks", "distillation", "export", "report")
 SOURCES = sorted([*ROOT.glob("xdistil/**/*.py"), *ROOT.glob("scripts/*.py")])
 CONFIGS = sorted(ROOT.glob("configs/*.cfg"))
-PROGRAMS = ("run_ner", "run_classification", "run_pairs")
+PROGRAMS = ("run_ner", "run_classification", "run_pairs", "run_pretraining")
 LANGUAGES = sorted(path.parent.name for path in ROOT.glob("configs/sample/*/source.txt"))
 
 
@@ -95,7 +95,8 @@ for config in ["", *configs]:
     for name in flags.FLAGS:
         flags.FLAGS[name].unparse()
     own = [f"--flagfile={config}"] if config else []
-    flags.FLAGS([program, "--teacher=x", "--output_dir=y", *own])
+    text = ["--text_file=z"] if program == "run_pretraining" else []
+    flags.FLAGS([program, "--teacher=x", "--output_dir=y", *text, *own])
     parsed[config or program] = flags.FLAGS.flag_values_dict()
 print(json.dumps(parsed, default=str))
 """
@@ -167,6 +168,36 @@ def test_the_configs_of_the_papers_on_texts_hold_their_settings(flags_of_configs
         assert values["augment"] and values["augment_iterations"] == iterations
         chances = [values[f"augment_{chance}"] for chance in ("mask", "pos", "ngram")]
         assert chances == [0.1, 0.1, 0.25]
+
+
+def test_the_configs_of_the_papers_on_transformers_hold_their_settings(flags_of_configs):
+    for task in ("sst2", "mrpc", "rte"):
+        values = flags_of_configs[f"configs/pkd_{task}.cfg"]
+        assert (values["recipe"], values["student"]) == ("pkd_skip", "transformer")
+        assert (values["student_layers"], values["num_layers"]) == ("first", 6)
+        assert values["student_layers_from"] == "pretrained"
+        assert (values["batch_size"], values["epochs"], values["seq_len"]) == (32, 4, 128)
+        assert (values["optimizer"], values["patience_reduction"]) == ("adamw", "sum")
+        assert values["learning_rate"] in (5e-5, 2e-5, 1e-5)
+        assert values["temperature"] in (5, 10, 20)
+        assert values["alpha"] in (0.2, 0.5, 0.7)
+        assert values["beta"] in (10, 100, 500, 1000)
+        assert values["normalize_patience"]
+    values = flags_of_configs["configs/distilbert_sst2.cfg"]
+    assert (values["recipe"], values["temperature"], values["alpha"]) == ("distilbert", 2, 0.5)
+
+
+def test_the_config_of_pre_training_holds_the_settings_of_paper_and_code(flags_of_configs):
+    values = flags_of_configs["configs/distilbert_pretraining.cfg"]
+    assert (values["train"], values["num_layers"]) == ("student", 6)
+    assert values["student_init"] == "teacher"
+    assert [values[f"alpha_{term}"] for term in ("ce", "mlm", "cos")] == [5.0, 2.0, 1.0]
+    assert (values["temperature"], values["masked_only"]) == (2.0, False)
+    assert (values["mask_share"], values["mask_smoothing"]) == (0.15, 0.7)
+    assert (values["epochs"], values["batch_size"], values["seq_len"]) == (3, 4096, 512)
+    assert (values["learning_rate"], values["warmup"]) == (5e-4, 0.05)
+    assert (values["weight_decay"], values["clip_norm"]) == (0.0, 5.0)
+    assert (values["min_length"], values["pack_lines"]) == (12, False)
 
 
 # README and CI

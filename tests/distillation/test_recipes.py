@@ -8,7 +8,7 @@ from xdistil.distillation.losses import HardDistillation
 from xdistil.distillation.recipes import LAYER_GROUPS, RECIPES, RecipeSettings, recipe
 from xdistil.distillation.stages import format_stages, needed_teacher_outputs
 
-SETTINGS = RecipeSettings(teacher_layer=7, representation_epochs=3, logits_epochs=2)
+SETTINGS = RecipeSettings(teacher_layer=7, representation_epochs=3, logits_epochs=2, depths=(3, 12))
 ALL = ("embedding", "bilstm", "dense", "head")
 
 

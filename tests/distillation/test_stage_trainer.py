@@ -197,7 +197,7 @@ def test_a_loss_that_turns_nan_stops_with_stage_epoch_and_step(data, tmp_path):
 
 def test_a_loss_on_dev_that_is_nan_stops_the_stage_that_caused_it(data, tmp_path):
     made = trainer(tmp_path, data, stage(epochs=1, monitor="loss"))
-    made._dev_scores = lambda distiller: {"dev_loss": float("nan")}
+    made.dev_scores = lambda distiller: {"dev_loss": float("nan")}
     with pytest.raises(InputError, match="stage test: the loss is nan"):
         made.run()
     assert not made.directory.best.exists() and made.directory.done_record() is None

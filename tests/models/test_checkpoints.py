@@ -165,7 +165,7 @@ def test_a_broken_config_json_is_refused(tmp_path, content, reason):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model_type": "gpt2"}, "model_type is 'gpt2'; expected one of: bert"),
+        ({"model_type": "gpt2"}, "model_type is 'gpt2'; expected one of: albert, bert"),
         ({"model_type": "drop"}, "model_type is None"),
         ({"model_type": ["bert"]}, "model_type is ['bert']"),
         ({"hidden_size": "drop"}, "has no 'hidden_size'"),

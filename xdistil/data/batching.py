@@ -107,6 +107,18 @@ def count_batches(length_histogram: np.ndarray, lengths: Sequence[int], batch_si
     return int((-(-per_bucket // batch_size)).sum())
 
 
+def sized(batches: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    """Batches that know how many they are, dealt out to replicas each by itself.
+
+    Args:
+        batches: The steps of an epoch, or what is left of it.
+        steps: Their number.
+    """
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return batches.apply(tf.data.experimental.assert_cardinality(steps)).with_options(options)
+
+
 def shuffled(dataset: tf.data.Dataset, buffer_size: int, seed: int, epoch: int) -> tf.data.Dataset:
     """Shuffles within a buffer; the order is a function of `(seed, epoch)` and of nothing else.
 

@@ -23,7 +23,12 @@ from xdistil.data.piece_arrays import (
     pieces_of,
     put_into_frame,
 )
-from xdistil.data.tokenizer_files import build_wordpiece, read_tokenizer
+from xdistil.data.tokenizer_files import (
+    build_wordpiece,
+    marks_words,
+    read_tokenizer,
+    separate_words,
+)
 from xdistil.data.truncation_report import TruncationReport
 from xdistil.errors import InputError
 
@@ -42,6 +47,9 @@ class TextEncoder:
 
     It wraps a tokenizer of the library `tokenizers`; transformers is not needed. Padding and
     truncation that a checkpoint's tokenizer.json may have baked in are switched off.
+
+    Words are told apart whatever the tokenizer: each begins as after a space, also where a
+    tokenizer of RoBERTa leaves that space away at the beginning of a text (`add_prefix_space`).
 
     Special tokens written out in the text, such as a word `[SEP]`, are text like any other, as in
     `transformers` with `split_special_tokens=True`: nothing in the data can end a sentence early.
@@ -75,7 +83,7 @@ class TextEncoder:
         special_tokens: Mapping[str, str] | None = None,
         config: Mapping[str, Any] | None = None,
     ):
-        tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        tokenizer = separate_words(Tokenizer.from_str(tokenizer.to_str()))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True
@@ -227,12 +235,15 @@ class TextEncoder:
                 config["do_lower_case"] = part["lowercase"]
                 config["strip_accents"] = part["strip_accents"]
                 config["tokenize_chinese_chars"] = part["handle_chinese_chars"]
+        if marks_words(self.tokenizer):
+            config["add_prefix_space"] = True
         write_bytes(folder / "tokenizer.json", self.tokenizer.to_str(pretty=True).encode("utf-8"))
         write_json(folder / "tokenizer_config.json", config)
 
     @classmethod
     def from_folder(cls, folder: str | os.PathLike, seq_len: int = 128) -> TextEncoder:
-        """Reads the tokenizer of a checkpoint folder: `tokenizer.json`, else `vocab.txt`.
+        """Reads the tokenizer of a checkpoint folder: `tokenizer.json`, else `vocab.txt`
+        (WordPiece), else `vocab.json` and `merges.txt` (byte-level BPE).
 
         What `tokenizer_config.json` says of lower case, accents and Chinese characters holds, also
         where it contradicts `tokenizer.json`: so do transformers' fast tokenizers.
@@ -242,7 +253,7 @@ class TextEncoder:
             seq_len: int, the most pieces of an example, special tokens included.
 
         Raises:
-            InputError: the folder holds neither file, or one that is not what its name says.
+            InputError: the folder holds none of these, or one that is not what its name says.
         """
         tokenizer, config = read_tokenizer(Path(folder))
         names = {role: config.get(f"{role}_token") for role in _SPECIAL_SPELLINGS}

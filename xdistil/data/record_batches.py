@@ -1,6 +1,7 @@
 """Padded batches straight from record stores, at the speed of the disk."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import struct
@@ -59,26 +60,59 @@ def read_batches(
             longer than every bucket.
     """
     specs = specs_in_common(stores, arrays)
+    batches = functools.partial(
+        iterate_batches,
+        stores,
+        lengths=_checked(lengths, stores),
+        batch_size=batch_size,
+        arrays=arrays,
+        shuffle=shuffle,
+        seed=seed,
+        epoch=epoch,
+        shuffle_window=shuffle_window,
+        first_batch=first_batch,
+    )
+    keep_freed_memory()
+    dataset = tf.data.Dataset.from_generator(
+        batches, output_signature=_signature(batch_size, specs)
+    )
+    return dataset.prefetch(2)
+
+
+def iterate_batches(
+    stores: Sequence[RecordStore],
+    *,
+    lengths: Sequence[int],
+    batch_size: int,
+    arrays: Sequence[str] = (),
+    shuffle: bool = True,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle_window: int = 32768,
+    first_batch: int = 0,
+) -> Iterator[tuple[dict, dict]]:
+    """What `read_batches` reads, as numpy arrays, for those who change batches on the way.
+
+    Args and errors are those of `read_batches`.
+    """
+    specs = specs_in_common(stores, arrays)
+    lengths = _checked(lengths, stores)
+    shards = [(store, shard) for store in stores for shard in store.shards]
+    random = np.random.default_rng([seed, epoch]) if shuffle else None
+    plan = _plan(shards, lengths, batch_size, random, shuffle_window, specs)
+    for number, (length, rows) in enumerate(plan):
+        if number >= first_batch:
+            yield _batch(rows, length, batch_size, specs)
+
+
+def _checked(lengths: Sequence[int], stores: Sequence[RecordStore]) -> np.ndarray:
     lengths = np.sort(np.asarray(lengths, np.int64))
     longest = max((len(store.length_histogram) - 1 for store in stores), default=0)
     if longest > lengths[-1]:
         raise InputError(
             f"an example has {longest} positions; the longest bucket has {lengths[-1]}"
         )
-    shards = [(store, shard) for store in stores for shard in store.shards]
-
-    def batches() -> Iterator[tuple[dict, dict]]:
-        random = np.random.default_rng([seed, epoch]) if shuffle else None
-        plan = _plan(shards, lengths, batch_size, random, shuffle_window, specs)
-        for number, (length, rows) in enumerate(plan):
-            if number >= first_batch:
-                yield _batch(rows, length, batch_size, specs)
-
-    keep_freed_memory()
-    dataset = tf.data.Dataset.from_generator(
-        batches, output_signature=_signature(batch_size, specs)
-    )
-    return dataset.prefetch(2)
+    return lengths
 
 
 @dataclasses.dataclass

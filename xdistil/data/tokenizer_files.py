@@ -20,9 +20,16 @@ _NORMALIZER_SETTINGS = {
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
 
+# Vocabularies of the library sentencepiece, by families: XLM-R's, ALBERT's.
+_SENTENCE_PIECE = ("sentencepiece.bpe.model", "spiece.model")
+# Settings of pre-tokenizers by which each given word gets a mark of its beginning.
+_MARKING = {"ByteLevel": {"add_prefix_space": True}, "Metaspace": {"prepend_scheme": "always"}}
+_ROBERTA_TOKENS = {"cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
+
 
 def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
-    """Reads `tokenizer.json`, else `vocab.txt`, of a checkpoint folder.
+    """Reads `tokenizer.json`, else `vocab.txt` (WordPiece), else `vocab.json` and `merges.txt`
+    (byte-level BPE), of a checkpoint folder.
 
     What `tokenizer_config.json` says of lower case, accents and Chinese characters holds, also
     where it contradicts `tokenizer.json`: so do transformers' fast tokenizers.
@@ -35,7 +42,7 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
         `special_tokens_map.json`, names written out as strings).
 
     Raises:
-        InputError: the folder holds neither file, or one that is not what its name says.
+        InputError: the folder holds none of these, or one that is not what its name says.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: give a checkpoint folder with its tokenizer")
@@ -58,12 +65,62 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
                 stacklevel=2,
             )
         tokenizer = build_wordpiece(vocabulary, config)
+    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        tokenizer = _read_byte_level_bpe(folder, config)
     else:
-        raise InputError(
+        raise _no_tokenizer(folder)
+    return tokenizer, config
+
+
+def _no_tokenizer(folder: Path) -> InputError:
+    found = [name for name in _SENTENCE_PIECE if (folder / name).is_file()]
+    if not found:
+        return InputError(
             f"{folder}: no tokenizer.json and no vocab.txt in it: give a checkpoint folder with "
             "its tokenizer"
         )
-    return tokenizer, config
+    return InputError(
+        f"{folder}: its tokenizer is there only as {found[0]}; expected tokenizer.json, which you "
+        "make where transformers and sentencepiece are installed: "
+        "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+    )
+
+
+def separate_words(tokenizer: Tokenizer) -> Tokenizer:
+    """Makes each word of a text that is split into words begin as after a space.
+
+    Byte-level BPE and SentencePiece mark the beginning of a word by the space before it. RoBERTa's
+    tokenizer.json leaves it away at the beginning of a text, and would at that of every given word:
+    `Ada lives` would become the pieces of `Adalives`.
+
+    Args:
+        tokenizer: of any kind.
+
+    Returns:
+        The tokenizer itself where nothing is to be changed, else a changed copy.
+    """
+    content = json.loads(tokenizer.to_str())
+    wrong = [part for part in _marking_parts(content) if not _marks_words(part)]
+    if not wrong:
+        return tokenizer
+    for part in wrong:
+        part.update(_MARKING[part["type"]])
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def marks_words(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer marks the beginning of each word, see `separate_words`."""
+    return any(map(_marks_words, _marking_parts(json.loads(tokenizer.to_str()))))
+
+
+def _marking_parts(content: dict[str, Any]) -> list[dict[str, Any]]:
+    part = content["pre_tokenizer"] or {"type": None}
+    parts = part.get("pretokenizers", [part])
+    return [one for one in parts if one["type"] in _MARKING]
+
+
+def _marks_words(part: dict[str, Any]) -> bool:
+    return all(part[name] == value for name, value in _MARKING[part["type"]].items())
 
 
 def build_wordpiece(vocabulary: Sequence[str], config: Mapping[str, Any]) -> Tokenizer:
@@ -100,6 +157,36 @@ def build_wordpiece(vocabulary: Sequence[str], config: Mapping[str, Any]) -> Tok
     return tokenizer
 
 
+def _read_byte_level_bpe(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+    """RoBERTa's tokenizer from vocab.json and merges.txt, as transformers sets it up."""
+    try:
+        vocabulary, merges = models.BPE.read_file(
+            str(folder / "vocab.json"), str(folder / "merges.txt")
+        )
+        model = models.BPE(
+            vocabulary, merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
+        )
+    except Exception as error:  # the Rust library raises a bare Exception
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{folder}: vocab.json and merges.txt are no byte-level BPE ({reason}): copy them again"
+        ) from None
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    names = {role: config.get(f"{role}_token") or name for role, name in _ROBERTA_TOKENS.items()}
+    missing = [name for name in names.values() if name not in vocabulary]
+    if missing:
+        raise InputError(
+            f"{folder / 'vocab.json'}: has no piece {missing[0]}, so it is no tokenizer of "
+            "RoBERTa; give a folder with tokenizer.json"
+        )
+    tokenizer.post_processor = processors.RobertaProcessing(
+        (names["sep"], vocabulary[names["sep"]]), (names["cls"], vocabulary[names["cls"]])
+    )
+    return tokenizer
+
+
 def _apply_config(tokenizer: Tokenizer, config: Mapping[str, Any]) -> None:
     normalizer = json.loads(tokenizer.to_str())["normalizer"]
     if normalizer is None or normalizer["type"] != "BertNormalizer":
@@ -132,6 +219,7 @@ def _read_tokenizer_json(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library raises a bare Exception
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: not a file of the tokenizers library ({error}): copy it again"
+            f"{path}: not a file of the tokenizers library ({reason}): copy it again"
         ) from None

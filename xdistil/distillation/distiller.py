@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from xdistil.distillation.losses import DistillationLoss
+from xdistil.distillation.losses import ATTENTIONS, DistillationLoss
+from xdistil.distillation.projections import Projections, projection_layers
 
 Batch = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -25,6 +26,8 @@ class Distiller(keras.Model):
         distillation_losses: The terms, `DistillationLoss` objects with distinct names.
         distillation_loss_weights: A weight per term. Defaults to 1 each.
         teacher: Model to run in each step where the targets hold no outputs of it. It is frozen.
+        projections: Where the linear maps are kept that losses learn beside the student; those of
+            another Distiller go on learning. Default: fresh ones.
 
     Call arguments:
         features: dict of int32 tensors `(batch_size, length)`, see `xdistil.data`.
@@ -54,6 +57,7 @@ class Distiller(keras.Model):
         distillation_losses: Sequence[DistillationLoss],
         distillation_loss_weights: Sequence[float] | None = None,
         teacher: keras.Model | None = None,
+        projections: Projections | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -70,10 +74,25 @@ class Distiller(keras.Model):
             teacher.trainable = False
         self.distillation_losses = losses
         self.distillation_loss_weights = weights
+        self.projections = (projections or Projections()).of(losses)
+        reads = {name for loss in losses for name in loss.teacher_outputs}
+        self._call_options = {"return_attentions": True} if ATTENTIONS in reads else {}
         self.term_metrics = [keras.metrics.Mean(name=name) for name in names]
         self._gradient_function = self._losses_and_gradients
         self._update_function = self._update
         self.built = True
+
+    @property
+    def learnt_variables(self) -> list[keras.Variable]:
+        """What a step changes: the student's trainable variables, and those of projections."""
+        return [
+            *self.student.trainable_variables,
+            *(
+                v
+                for layer in projection_layers(self.projections)
+                for v in layer.trainable_variables
+            ),
+        ]
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -104,7 +123,7 @@ class Distiller(keras.Model):
         if jit_compile and replicas == 1:
             self._update_function = tf.function(self._update, jit_compile=True, autograph=False)
         with self.distribute_strategy.scope():
-            self.optimizer.build(self.student.trainable_variables)
+            self.optimizer.build(self.learnt_variables)
 
     def call(self, features: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         return self.student(features, training=training)
@@ -141,16 +160,18 @@ class Distiller(keras.Model):
         training: bool,
     ) -> list[tf.Tensor]:
         """Weighted sum of each term over this replica's positions."""
-        student_outputs = self.student(features, training=training)
+        student_outputs = self.student(features, training=training, **self._call_options)
         teacher_outputs = targets if self.teacher is None else self._teach(features)
-        return [
-            tf.reduce_sum(loss.values(teacher_outputs, student_outputs, targets) * weight)
-            for loss, weight in zip(self.distillation_losses, weights, strict=True)
-        ]
+        targets = {**targets, "padding_mask": features["padding_mask"]}
+        sums = []
+        for loss, weight in zip(self.distillation_losses, weights, strict=True):
+            outputs = loss.project(student_outputs, self.projections.get(loss.name, {}))
+            sums.append(tf.reduce_sum(loss.values(teacher_outputs, outputs, targets) * weight))
+        return sums
 
     def _teach(self, features: Mapping[str, Any]) -> dict[str, Any]:
         return keras.tree.map_structure(
-            tf.stop_gradient, dict(self.teacher(features, training=False))
+            tf.stop_gradient, dict(self.teacher(features, training=False, **self._call_options))
         )
 
     def _losses_and_gradients(
@@ -160,7 +181,7 @@ class Distiller(keras.Model):
         weights: Sequence[tf.Tensor],
         totals: Sequence[tf.Tensor],
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        variables = [variable.value for variable in self.student.trainable_variables]
+        variables = [variable.value for variable in self.learnt_variables]
         with tf.GradientTape() as tape:
             sums = self._sums(features, targets, weights, training=True)
             loss = tf.add_n(
@@ -177,9 +198,7 @@ class Distiller(keras.Model):
 
     def _update(self, gradients: list[tf.Tensor]) -> None:
         gradients = self._clip_over_replicas(gradients)
-        self.optimizer.apply_gradients(
-            zip(gradients, self.student.trainable_variables, strict=True)
-        )
+        self.optimizer.apply_gradients(zip(gradients, self.learnt_variables, strict=True))
 
     def _clip_over_replicas(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Clips the global norm of the gradients' sum over replicas.

@@ -7,6 +7,7 @@ over devices. (`keras.distillation.Distiller` hands its losses neither features 
 it the losses on teacher outputs count padding too, and `LabelCrossEntropy` has nothing to read.)
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,6 +21,10 @@ REPRESENTATION_KINDS = ("mse", "kl", "cosine", "keras_kld")
 LOGIT_TARGETS = ("logits", "log_odds")
 #: Name of the teacher's output for a whole text, where a layer's index would stand.
 POOLED = "pooled_output"
+#: Names of the teacher's hidden state at the first position alone: this and the layer's index.
+CLS = "cls_states_"
+#: Name of the teacher's attention maps, which are never kept on the disk.
+ATTENTIONS = "attentions"
 _CLIP = 1e-7
 
 
@@ -41,8 +46,23 @@ class DistillationLoss(keras.distillation.DistillationLoss):
     @property
     def teacher_outputs(self) -> tuple[str, ...]:
         """Names of the teacher's outputs that the loss reads, as in the records: `logits`,
-        `pooled_output`, `hidden_states_6`."""
+        `pooled_output`, `hidden_states_6`, `cls_states_6`."""
         return ()
+
+    @property
+    def projections(self) -> dict[str, tuple[int, int]]:
+        """Linear maps of the student's outputs that are learnt with the loss: name -> (width in,
+        width out). They belong to training, not to the student."""
+        return {}
+
+    def project(self, student_outputs: Tensors, projections: Mapping[str, Any]) -> Tensors:
+        """The student's outputs as `values` wants them.
+
+        Args:
+            student_outputs: As the student gives them.
+            projections: A layer for each of `projections`, by its name.
+        """
+        return student_outputs
 
     def position_weights(self, features: Tensors, targets: Tensors) -> tf.Tensor:
         """Weights of the positions: 1 where the loss counts, else 0.
@@ -66,7 +86,13 @@ class DistillationLoss(keras.distillation.DistillationLoss):
         self, teacher_outputs: Tensors, student_outputs: Tensors, targets: Tensors
     ) -> tf.Tensor:
         """The loss at each position, padding included: float32 `(batch_size, length)`, or
-        `(batch_size,)` for texts."""
+        `(batch_size,)` for texts.
+
+        Args:
+            teacher_outputs: The teacher's outputs, `logits` and others.
+            student_outputs: The student's, after `project`.
+            targets: The batch's targets, with the `padding_mask` of its features.
+        """
         raise TypeError(f"{type(self).__name__} has to define `values`.")
 
     def labels(self, targets: Tensors) -> tf.Tensor:
@@ -83,10 +109,11 @@ class DistillationLoss(keras.distillation.DistillationLoss):
             **kwargs: `features` and `targets`; without features every position counts.
         """
         targets = kwargs.get("targets") or {}
-        values = self.values(teacher_outputs, student_outputs, targets)
         features = kwargs.get("features")
         if features is None:
-            return tf.reduce_mean(values)
+            return tf.reduce_mean(self.values(teacher_outputs, student_outputs, targets))
+        targets = {**targets, "padding_mask": features["padding_mask"]}
+        values = self.values(teacher_outputs, student_outputs, targets)
         weights = self.position_weights(features, targets)
         return tf.math.divide_no_nan(tf.reduce_sum(values * weights), tf.reduce_sum(weights))
 
@@ -225,6 +252,8 @@ class RepresentationDistillation(DistillationLoss):
             its gradient vanishes wherever a value leaves that interval.
         positions: `"pieces"` (default), `"words"` or `"texts"`.
         name: Name of the term. Defaults to `"representation"`.
+        projection: `(student's width, teacher's width)`, where these differ: the student's
+            representation goes through a linear map that is learnt with the loss.
 
     Raises:
         ValueError: If `kind` is not one of the four.
@@ -239,12 +268,24 @@ class RepresentationDistillation(DistillationLoss):
         kind: str = "mse",
         positions: Positions = "pieces",
         name: str = "representation",
+        projection: tuple[int, int] | None = None,
     ):
         if kind not in REPRESENTATION_KINDS:
             raise ValueError(f"`kind` must be one of {REPRESENTATION_KINDS}, received {kind!r}.")
         super().__init__(positions, name)
         self.layer = layer
         self.kind = kind
+        self.projection = None if projection is None else tuple(int(width) for width in projection)
+
+    @property
+    def projections(self) -> dict[str, tuple[int, int]]:
+        return {} if self.projection is None else {"representation": self.projection}
+
+    def project(self, student_outputs: Tensors, projections: Mapping[str, Any]) -> Tensors:
+        if self.projection is None:
+            return student_outputs
+        projected = projections["representation"](student_outputs["representation"])
+        return {**student_outputs, "representation": projected}
 
     @property
     def teacher_outputs(self) -> tuple[str, ...]:
@@ -273,15 +314,18 @@ class RepresentationDistillation(DistillationLoss):
         return tf.reduce_sum(teacher * tf.math.log(teacher / student), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
+        other = {} if self.projection is None else {"projection": self.projection}
         return {
             "layer": self.layer,
             "kind": self.kind,
             "positions": self.positions,
             "name": self.name,
+            **other,
         }
 
 
 def teacher_layers(losses: Sequence[DistillationLoss]) -> tuple[int, ...]:
     """Indices of the teacher's hidden states that the losses read, ascending."""
-    layers = {getattr(loss, "layer", POOLED) for loss in losses}
-    return tuple(sorted(layers - {POOLED}))
+    names = (name for loss in losses for name in loss.teacher_outputs)
+    found = (re.fullmatch(rf"(?:hidden_states_|{CLS})(-?\d+)", name) for name in names)
+    return tuple(sorted({int(match[1]) for match in found if match}))

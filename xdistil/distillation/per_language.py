@@ -53,6 +53,7 @@ def distil_per_language(job: DistillationRun) -> RunResult:
                 job.settings,
                 job.task,
                 teacher=teacher,
+                student_task=job.own_student_task,
             )
             results[language] = one.run()
     students = {language: result.student for language, result in results.items()}

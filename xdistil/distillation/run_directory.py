@@ -19,9 +19,12 @@ _FORMAT = "xdistil run directory 1"
 _VERSIONS_OF = ("xdistil", "keras", "keras-hub", "tensorflow", "numpy")
 _FOLDERS = (
     *("teacher", "teacher_targets", "stages", "student", "export", "records", "events"),
-    "languages",
+    *("languages", "last"),
 )
-_FILES = ("config.json", "progress.json", "report.json", "report.html", "run.log", "run.lock")
+_FILES = (
+    *("config.json", "progress.json", "report.json", "report.html", "pretraining.json"),
+    *("run.log", "run.lock"),
+)
 
 
 class RunDirectory:

@@ -16,6 +16,7 @@ from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.data.vocabulary import PrunedVocabulary
 from xdistil.distillation.encoded_text import EncodedText
 from xdistil.distillation.progress import Progress
+from xdistil.distillation.projections import Projections
 from xdistil.distillation.reuse import (
     differing_origin,
     link_finished_targets,
@@ -62,7 +63,8 @@ class DistillationRun:
         settings: Everything else.
         task: What is to be learned, over the teacher's word pieces.
         make_teacher: Gives the teacher to start from; called only when there is no fine-tuned one.
-        teacher: A fine-tuned teacher to take as it is, in place of `make_teacher`.
+        teacher: A fine-tuned teacher to take as it is, in place of `make_teacher`. Where no stage
+            reads a teacher, any model.
         student_task: The same task over the student's own words, where it reads others than the
             teacher; teacher targets are then for whole texts, and computed beforehand.
 
@@ -337,6 +339,7 @@ class DistillationRun:
         self, student: TrainedModel, teacher: TrainedModel, stores: dict[str, RecordStore]
     ) -> list[dict[str, Any]]:
         score = self._dev_score(student, self.text.student_dev)
+        projections = Projections(self.settings.seed)
         self._stage_records: list[dict[str, Any]] = []
         for number, stage in enumerate(self.settings.stages, 1):
             names = ("labeled", "transfer") if stage.data == "both" else (stage.data,)
@@ -354,6 +357,7 @@ class DistillationRun:
                     score,
                     teacher=teacher.model if self.settings.online else None,
                     events=self.directory.events,
+                    projections=projections,
                 )
                 record = trainer.run()
             logger.info(
@@ -374,8 +378,12 @@ class DistillationRun:
 
     def _facts(self, teacher: TrainedModel) -> dict[str, Any]:
         languages = sorted({sentence.language for sentence in self.data.train})
+        origin = getattr(self.settings.student, "origin", None)
+        taught = not origin or any(stage.needs_teacher for stage in self.settings.stages)
+        described = f"{teacher.model.name}, {teacher.model.count_params():,} parameters"
         return {
-            "Teacher": f"{teacher.model.name}, {teacher.model.count_params():,} parameters",
+            **({"Continued from": origin} if origin else {}),
+            **({"Teacher": described} if taught else {}),
             "Languages of the labeled text": ", ".join(languages),
             "Stages": ", ".join(stage.name for stage in self.settings.stages),
             "Seed": self.settings.seed,

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from xdistil.data.atomic_files import read_json, storage_error, write_json
-from xdistil.data.batching import count_batches
+from xdistil.data.batching import count_batches, sized
 from xdistil.data.record_batches import read_batches
 from xdistil.data.records import RecordStore
 from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.progress import Progress
+from xdistil.distillation.projections import Projections, projection_layers
 from xdistil.distillation.run_directory import StageDirectory
 from xdistil.distillation.seeds import derive_seed, seed_dropout
 from xdistil.distillation.stages import Stage
@@ -96,10 +97,14 @@ class StageTrainer:
         teacher: Runs in each step where the records hold no outputs of it (`online`).
         events: Folder for TensorBoard's events; `None` writes none.
         progress: Makes the progress bar.
+        projections: Those of the run; default: fresh ones.
 
     Raises:
         InputError: If a loss turns NaN; the last good checkpoint is named.
     """
+
+    #: What takes the steps; a subclass may read batches of another form.
+    distiller_class: type[Distiller] = Distiller
 
     def __init__(
         self,
@@ -113,6 +118,7 @@ class StageTrainer:
         teacher: keras.Model | None = None,
         events: Path | None = None,
         progress: Callable[[int, str], Progress] = Progress,
+        projections: Projections | None = None,
     ):
         self.stage = stage
         self.number = number
@@ -124,7 +130,9 @@ class StageTrainer:
         self.teacher = teacher if stage.needs_teacher else None
         self.events = events
         self._progress_class = progress
-        self.weights = collect_variables(model)
+        self.projections = projections or Projections(settings.seed)
+        self._projection_layers = projection_layers(self.projections.of(stage.terms))
+        self.weights = collect_variables(model, projections=self._projection_layers)
         self.steps = data.steps(stage.batch_size)
 
     def run(self) -> dict[str, Any]:
@@ -172,11 +180,12 @@ class StageTrainer:
                 layer.trainable = name in learning
 
     def _compile(self) -> Distiller:
-        distiller = Distiller(
+        distiller = self.distiller_class(
             self.model,
             self.stage.terms,
             [weight for weight, _ in self.stage.losses],
             teacher=self.teacher,
+            projections=self.projections,
         )
         optimizer = self.stage.optimizer.build(self.steps, self.stage.epochs)
         distiller.compile(optimizer=optimizer, jit_compile=self.settings.jit_compile)
@@ -184,7 +193,10 @@ class StageTrainer:
 
     def _state(self, distiller: Distiller) -> dict[str, keras.Variable]:
         return collect_variables(
-            self.model, optimizer=distiller.optimizer, metrics=distiller.metrics
+            self.model,
+            optimizer=distiller.optimizer,
+            metrics=distiller.metrics,
+            projections=self._projection_layers,
         )
 
     def _resume(self, distiller: Distiller) -> tuple[Position, list[np.ndarray] | None]:
@@ -237,7 +249,7 @@ class StageTrainer:
         # metrics hold what the checkpoint brought.
         if position.step < self.steps:
             distiller.fit(
-                self._batches(self.data.train, True, position.epoch, position.step),
+                self.train_batches(position.epoch, position.step),
                 epochs=1,
                 shuffle=False,
                 verbose=0,
@@ -246,7 +258,7 @@ class StageTrainer:
         watch.stop_clock()
         logs = {name: float(v) for name, v in distiller.get_metrics_result().items()}
         # After the last step only dev's loss shows what that step did.
-        logs |= self._dev_scores(distiller)
+        logs |= self.dev_scores(distiller)
         self.refuse_if_not_finite(sum(logs.values()), position)
         position.epoch += 1
         position.step = 0
@@ -271,15 +283,20 @@ class StageTrainer:
         except (OSError, tf.errors.OpError) as error:
             raise storage_error(folder, error) from error
 
-    def _dev_scores(self, distiller: Distiller) -> dict[str, float]:
+    def dev_scores(self, distiller: Distiller) -> dict[str, float]:
+        """What an epoch is judged by; names begin with `dev_`."""
         if self.stage.monitor == "metric":
             return {"dev_metric": float(self.score())}
         dev = self._batches(self.data.dev, shuffle=False)
         losses = distiller.evaluate(dev, verbose=0, return_dict=True)
         return {f"dev_{name}": float(value) for name, value in losses.items()}
 
+    def selection_score(self, logs: dict[str, float]) -> float:
+        """Of an epoch; the best one's weights are kept."""
+        return logs["dev_metric"] if self.stage.monitor == "metric" else -logs["dev_loss"]
+
     def _select(self, position: Position, logs: dict[str, float]) -> None:
-        score = logs["dev_metric"] if self.stage.monitor == "metric" else -logs["dev_loss"]
+        score = self.selection_score(logs)
         if position.best_score is None or score > position.best_score:
             position.best_score = score
             position.best_epoch = position.epoch - 1
@@ -312,6 +329,10 @@ class StageTrainer:
             path.unlink(missing_ok=True)
         return record
 
+    def train_batches(self, epoch: int, first_step: int) -> tf.data.Dataset:
+        """The steps of an epoch, from `first_step` on."""
+        return self._batches(self.data.train, True, epoch, first_step)
+
     def _batches(
         self, stores: Sequence[RecordStore], shuffle: bool, epoch: int = 0, first: int = 0
     ) -> tf.data.Dataset:
@@ -325,13 +346,7 @@ class StageTrainer:
             epoch=epoch,
             first_batch=first,
         )
-        steps = self.data.steps(self.stage.batch_size, stores)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(steps - first))
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = (
-            tf.data.experimental.AutoShardPolicy.DATA
-        )
-        return batches.with_options(options)
+        return sized(batches, self.data.steps(self.stage.batch_size, stores) - first)
 
     def refuse_if_not_finite(self, loss: float, position: Position) -> None:
         """Ends the run at a loss of NaN or infinity.

@@ -10,6 +10,7 @@ from xdistil.distillation.losses import DistillationLoss
 
 Data = Literal["transfer", "labeled", "both"]
 Schedule = Literal["cosine_restarts", "linear_warmup", "constant"]
+_ADAM = ("beta_1", "beta_2", "epsilon")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class OptimizerSettings:
         weight_decay: Decoupled weight decay, for `"adamw"`; none on biases and LayerNorm.
         clip_norm: Global norm that gradients are clipped to; 0 = never.
         rho: Decay rate of `"adadelta"`.
+        beta_1: Decay rate of the first moment, for `"adam"` and `"adamw"`.
+        beta_2: Decay rate of the second moment.
+        epsilon: Added to the root of the second moment.
 
     Reference:
         The authors' settings: 1e-3 to 1e-8, period 50 epochs, doubled, peak x 0.97
@@ -47,16 +51,29 @@ class OptimizerSettings:
     weight_decay: float = 0.01
     clip_norm: float = 0.0
     rho: float = 0.95
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+
+    def to_config(self) -> dict[str, Any]:
+        """The settings as JSON-able data."""
+        config = asdict(self)
+        for name in _ADAM:
+            # Left out where it is what it always was: stages are compared by their settings.
+            if config[name] == getattr(OptimizerSettings, name):
+                del config[name]
+        return config
 
     def build(self, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
         """The Keras optimizer for a stage of `epochs` times `steps_per_epoch` steps."""
         rate = self._schedule(steps_per_epoch, epochs)
         clip = {"global_clipnorm": self.clip_norm} if self.clip_norm else {}
+        adam = {name: getattr(self, name) for name in _ADAM}
         if self.name == "adam":
-            return keras.optimizers.Adam(rate, **clip)
+            return keras.optimizers.Adam(rate, **adam, **clip)
         if self.name == "adadelta":
             return keras.optimizers.Adadelta(rate, rho=self.rho, **clip)
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay, **clip)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay, **adam, **clip)
         optimizer.exclude_from_weight_decay(var_names=["bias", "layer_norm", "beta", "gamma"])
         return optimizer
 
@@ -161,7 +178,7 @@ class Stage:
 
     def to_config(self) -> dict[str, Any]:
         """The stage as JSON-able data: what `config.json` keeps."""
-        config = asdict(replace(self, losses=()))
+        config = asdict(replace(self, losses=())) | {"optimizer": self.optimizer.to_config()}
         config["losses"] = [
             {"weight": weight, "loss": type(loss).__name__, **loss.get_config()}
             for weight, loss in self.losses
@@ -185,13 +202,15 @@ def needed_teacher_outputs(stages: Sequence[Stage]) -> Mapping[str, tuple[str, .
 
 def format_stages(stages: Sequence[Stage]) -> str:
     """The whole plan as a table of text: a line per stage."""
-    lines = [f"{'stage':<28}{'data':<10}{'losses':<28}{'learns':<34}epochs"]
+    rows = [("   stage", "data", "losses", "learns", "epochs")]
     for number, stage in enumerate(stages, 1):
         losses = " + ".join(
             loss.name if weight == 1 else f"{weight:g}*{loss.name}" for weight, loss in stage.losses
         )
         learns = "all" if stage.trainable is None else ", ".join(stage.trainable)
-        lines.append(
-            f"{number:>2} {stage.name:<25}{stage.data:<10}{losses:<28}{learns:<34}{stage.epochs}"
-        )
-    return "\n".join(lines)
+        rows.append((f"{number:>2} {stage.name}", stage.data, losses, learns, str(stage.epochs)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

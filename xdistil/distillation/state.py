@@ -22,6 +22,7 @@ def collect_variables(
     optimizer: keras.optimizers.Optimizer | None = None,
     *,
     metrics: Iterable[keras.metrics.Metric] = (),
+    projections: Iterable[keras.Layer] = (),
     prefix: str = "student",
 ) -> dict[str, keras.Variable]:
     """Gives every variable that training changes a name that another process finds again.
@@ -35,11 +36,13 @@ def collect_variables(
         model: A built model or layer.
         optimizer: A built optimizer.
         metrics: Metrics whose running sums belong to the state.
+        projections: Layers that losses learn beside the model.
         prefix: First part of the names of the model's variables.
     """
     named = _numbered(prefix, model.variables)
     if optimizer is not None:
         named |= _numbered("optimizer", optimizer.variables)
+    named |= _numbered("projections", (v for layer in projections for v in layer.variables))
     for index, metric in enumerate(metrics):
         named |= _numbered(f"metrics/{index:02d}", metric.variables)
     return named

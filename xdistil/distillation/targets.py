@@ -15,6 +15,7 @@ import tensorflow as tf
 from xdistil.data import atomic_files
 from xdistil.data.examples import EncodedExample
 from xdistil.data.records import HIDDEN, RecordStore, write_records
+from xdistil.distillation.losses import ATTENTIONS, CLS
 from xdistil.errors import InputError
 from xdistil.models.inference import BatchedInference
 
@@ -51,8 +52,9 @@ def compute_targets(
             `(batch, length, dim)`, and for whole texts `pooled_output`, `(batch, dim)`.
         text: Fingerprint of the examples: of the files and the encoder that they come from
             (`fingerprint`), or of the examples themselves (`examples_fingerprint`).
-        outputs: Names of what to keep: `logits`, `pooled_output`, and `hidden_states_<index>` for
-            the layers. Examples that have a `teacher` view are read by the teacher in that view.
+        outputs: Names of what to keep: `logits`, `pooled_output`, `hidden_states_<index>` for the
+            layers, `cls_states_<index>` for their first position alone. Examples that have a
+            `teacher` view are read by the teacher in that view.
         lengths: Bucket lengths, ascending; the last one at least the longest example.
         token_budget: Positions in a batch, padding included.
         shard_size: Examples a shard.
@@ -67,6 +69,8 @@ def compute_targets(
     outputs = tuple(sorted(set(outputs)))
     if not outputs:
         raise ValueError("nothing to compute: no `outputs`")
+    if ATTENTIONS in outputs:
+        raise ValueError("attention maps are not kept: the teacher has to run in each step")
     key = targets_key(teacher, text, outputs)
     runs = _Recorder(atomic_files.make_folder(folder), on_progress)
     forward = _TeacherPass(teacher, outputs, lengths, token_budget, jit_compile)
@@ -225,7 +229,10 @@ class _TeacherPass:
 
 
 def named_output(outputs: Mapping[str, Any], name: str) -> Any:
-    """An output of a teacher by its name in the records: `hidden_states_6`, `logits`."""
+    """An output of a teacher by its name in the records: `hidden_states_6`, `cls_states_6` (its
+    first position alone, for whole texts), `logits`."""
+    if name.startswith(CLS):
+        return outputs["hidden_states"][int(name.removeprefix(CLS))][:, 0]
     if name.startswith(HIDDEN):
         return outputs["hidden_states"][int(name.removeprefix(HIDDEN))]
     return outputs[name]

@@ -1,6 +1,7 @@
 """Models for use: SavedModels, and one interface over every task and runtime.
 
-Names are loaded on first use, so that serving a SavedModel does not load Keras.
+Names are loaded on first use, so that serving a SavedModel that takes text does not load
+Keras.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xdistil.export.classifier_saved_model import export_classifier as export_classifier
+    from xdistil.export.hub_checkpoint import export_hub as export_hub
+    from xdistil.export.ids_saved_model import export_ids as export_ids
     from xdistil.export.predictor import load_predictor as load_predictor
     from xdistil.export.saved_model import export_saved_model as export_saved_model
     from xdistil.export.tagger_saved_model import export_tagger as export_tagger
 
 _HOME = {
     "export_classifier": "classifier_saved_model",
+    "export_hub": "hub_checkpoint",
+    "export_ids": "ids_saved_model",
     "export_saved_model": "saved_model",
     "export_tagger": "tagger_saved_model",
     "load_predictor": "predictor",

@@ -290,7 +290,8 @@ def _positions(firsts: tf.RaggedTensor, begin: tf.Tensor, kept: tf.Tensor) -> tf
     return firsts.with_flat_values(tf.where(is_kept, found + tf.gather(begin, rows), -1))
 
 
-def _read_settings(encoder: TextEncoder) -> dict:
+def why_not_in_graph(encoder: TextEncoder) -> str | None:
+    """What keeps a tokenizer out of a graph, in half a sentence; None for one that goes in."""
     settings = json.loads(encoder.tokenizer.to_str())
     kinds = {
         "model": "WordPiece",
@@ -300,14 +301,23 @@ def _read_settings(encoder: TextEncoder) -> dict:
     for part, expected in kinds.items():
         found = (settings[part] or {}).get("type")
         if found != expected:
-            raise InputError(
-                f"the tokenizer's {part} is {found}: a SavedModel holds {expected} tokenizers "
-                "(BERT, mBERT, MiniLM and their kin) only; use the Keras runtime instead"
+            return (
+                f"the tokenizer's {part} is {found}, and a SavedModel holds {expected} tokenizers "
+                "(BERT, mBERT, MiniLM, DistilBERT, ELECTRA and their kin) only"
             )
     added = [token["content"] for token in settings["added_tokens"] if not token["special"]]
     if added:
-        raise InputError(
-            f"the tokenizer has added tokens that are not special, such as {added[0]!r}: a "
-            "SavedModel's tokenizer cannot find these; use the Keras runtime instead"
+        return (
+            f"the tokenizer has added tokens that are not special, such as {added[0]!r}, which a "
+            "SavedModel's tokenizer cannot find"
         )
-    return settings
+    return None
+
+
+def _read_settings(encoder: TextEncoder) -> dict:
+    reason = why_not_in_graph(encoder)
+    if reason is not None:
+        raise InputError(
+            f'{reason}; export it for token ids (inputs="ids"), or use the Keras runtime'
+        )
+    return json.loads(encoder.tokenizer.to_str())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from xdistil.metrics.footprint import count_parameters
+from xdistil.tasks.task import Task
 from xdistil.tasks.trained_model import TrainedModel
 
 
@@ -17,12 +19,16 @@ class Use:
         tags: of the hub.
         beyond: what becomes of words beyond the longest input.
         text: an example, and what goes in and comes out, in Markdown.
+        needs: what the folder takes and what reading it needs, in a paragraph.
     """
 
     title: str
     tags: tuple[str, ...]
     beyond: str
     text: str
+    needs: str = """\
+The folder is a TensorFlow SavedModel that takes raw strings. It needs `tensorflow` and
+`tensorflow-text` (imported, to register its ops), nothing else."""
 
 
 TAGGER_USE = Use(
@@ -83,6 +89,57 @@ PAIR_CLASSIFIER_USE = Use(
     ),
 )
 
+_IDS_TEXT = """\
+```python
+import xdistil
+
+predictor = xdistil.load_predictor("this folder")
+print(next(predictor.predict([{example}])))
+```
+
+Without xdistil: cut the text at white space into words, and encode these by `tokenizer.json`
+(library `tokenizers`: `Tokenizer.from_file("tokenizer.json").encode(words, is_pretokenized=True)`
+gives `ids`, `attention_mask` and `type_ids`, and `word_ids` for each piece's word). Pad at the
+right.
+
+```python
+import tensorflow as tf
+
+signatures = tf.saved_model.load("this folder").signatures
+found = signatures["serving_default"](token_ids=..., padding_mask=...{segments})
+print(found["probabilities"], signatures["labels"]()["labels"])
+```
+
+The inputs are int32 `(batch, length)`: `token_ids`; `padding_mask`, 1 = real{segments_text}. It
+gives `logits` and `probabilities`, float32 `{shape}`. The signature
+`labels` takes nothing and gives the names of the classes in this order.{more}"""
+
+_IDS_NEEDS = """\
+The folder is a TensorFlow SavedModel that takes token ids. It needs `tensorflow` alone; the
+tokenizer lies beside it."""
+
+
+def ids_use(task: Task, has_segments: bool) -> Use:
+    """What the model card of a SavedModel that takes token ids tells.
+
+    Args:
+        task: what the model does.
+        has_segments: whether it takes `segment_ids`.
+    """
+    per_piece = task.logits_positions != "texts"
+    base = TAGGER_USE if per_piece else CLASSIFIER_USE
+    if getattr(task, "pairs", False):
+        base = PAIR_CLASSIFIER_USE
+    text = _IDS_TEXT.format(
+        example='"Ada lives in Turin"' if base is not PAIR_CLASSIFIER_USE else '("One", "Two")',
+        segments=", segment_ids=..." if has_segments else "",
+        segments_text="; `segment_ids`, the text that a piece is of" if has_segments else "",
+        shape="(batch, length, classes)" if per_piece else "(batch, classes)",
+        more=" The tag of a word is that of its first piece." if per_piece else "",
+    )
+    return dataclasses.replace(base, text=text, needs=_IDS_NEEDS)
+
+
 _CARD = """\
 ---
 library_name: tensorflow
@@ -101,8 +158,7 @@ tags:
 | Longest input | {seq_len} word pieces; {beyond} |
 | Text | {case} |
 
-The folder is a TensorFlow SavedModel that takes raw strings. It needs `tensorflow` and
-`tensorflow-text` (imported, to register its ops), nothing else.
+{needs}
 
 {text}
 
@@ -128,5 +184,6 @@ def saved_model_card(trained: TrainedModel, use: Use) -> str:
         seq_len=encoder.seq_len,
         beyond=use.beyond,
         case="lower-cased" if encoder.lower_case else "as it is, upper and lower case",
+        needs=use.needs,
         text=use.text,
     )

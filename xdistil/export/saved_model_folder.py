@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
-from xdistil.data.atomic_files import make_folder, partial_path, storage_error, sync_folder
+from xdistil.data.atomic_files import (
+    make_folder,
+    partial_path,
+    storage_error,
+    sync_folder,
+    write_json,
+)
 from xdistil.data.labels import Labels
 from xdistil.errors import InputError
-from xdistil.export.text_module import TextModule
+from xdistil.export.graph_module import GraphModule
 from xdistil.tasks.task import Task
 
 
 def write_saved_model(
-    make: Callable[[], TextModule],
+    make: Callable[[], GraphModule],
     task: Task,
     folder: str | os.PathLike,
     *,
     overwrite: bool = False,
+    json_files: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a SavedModel with tokenizer.json, labels.tsv and README.md beside it.
 
@@ -30,6 +38,7 @@ def write_saved_model(
         task: whose tokenizer and labels lie beside the graph.
         folder: the SavedModel's folder.
         overwrite: whether to replace a folder that is there.
+        json_files: names and contents of more files beside it.
 
     Returns:
         The folder.
@@ -50,6 +59,8 @@ def write_saved_model(
         task.encoder.save(partial)
         Labels(task.labels).save(partial / "labels.tsv")
         (partial / "README.md").write_text(module.card, encoding="utf-8")
+        for name, content in (json_files or {}).items():
+            write_json(partial / name, content)
         _take_place(partial, folder)
     except (OSError, tf.errors.OpError) as error:
         raise storage_error(folder, error) from error

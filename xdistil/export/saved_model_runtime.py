@@ -1,4 +1,5 @@
-"""From a SavedModel to its predictor: without Keras, without the tokenizers library."""
+"""From a SavedModel to its predictor: for one that takes text without Keras and the tokenizers
+library."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from xdistil.export.predictor import Predictor
 from xdistil.export.saved_model_classifier import SavedModelClassifier, SavedModelPairClassifier
 from xdistil.export.saved_model_tagger import SavedModelTagger
 
+# As `export_ids` names them.
+_TOKEN_IDS = {"token_ids", "padding_mask"}
 _PREDICTORS = (SavedModelTagger, SavedModelClassifier, SavedModelPairClassifier)
 
 
@@ -38,6 +41,11 @@ def open_saved_model(folder: Path, batch_size: int = 128) -> Predictor[Any]:
     for kind in _PREDICTORS:
         if inputs == kind.signatures:
             return kind(model, batch_size)
+    if inputs.get("serving_default", set()) >= _TOKEN_IDS:
+        # Keras and the tokenizers library come in only where they are needed.
+        from xdistil.export.ids_runtime import ids_predictor
+
+        return ids_predictor(model, folder, batch_size)
     found = ", ".join(sorted(inputs)) or "none"
     raise InputError(
         f"{folder}: the SavedModel is no model of ours, by its signatures ({found}): give one that "

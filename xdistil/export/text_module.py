@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import abc
-
 import tensorflow as tf
 
+from xdistil.export.graph_module import GraphModule, Signatures
 from xdistil.export.graph_tokenizer import GraphTokenizer
-from xdistil.export.model_card import Use, saved_model_card
 from xdistil.tasks.trained_model import TrainedModel
 
 #: The signature that takes raw strings, and its inputs.
@@ -15,35 +13,30 @@ TEXT_SIGNATURE = "serving_default"
 TEXT_INPUT = "text"
 PAIR_INPUT = "text_pair"
 
-Signatures = dict[str, tf.types.experimental.ConcreteFunction]
+__all__ = [
+    "PAIR_INPUT",
+    "TEXT_INPUT",
+    "TEXT_SIGNATURE",
+    "Signatures",
+    "TextModule",
+    "at_least_one_row",
+]
 
 
-class TextModule(tf.Module, abc.ABC):
-    """What every SavedModel of ours is made of; a subclass says what goes in and comes out.
+class TextModule(GraphModule):
+    """What SavedModels that take text have in common; a subclass says what goes in and comes out.
 
     Args:
         trained: the model.
         jit_compile: whether XLA compiles the model.
+
+    Raises:
+        InputError: the tokenizer cannot be put into a graph.
     """
 
-    #: What its model card tells of inputs and outputs.
-    use: Use
-
     def __init__(self, trained: TrainedModel, *, jit_compile: bool = False):
-        super().__init__()
-        # Only the weights belong to the SavedModel: Keras' own layers would need Keras to load.
-        self._weights = [variable.value for variable in trained.model.variables]
+        super().__init__(trained, jit_compile=jit_compile)
         self._tokenizer = GraphTokenizer(trained.task.encoder)
-        self.card = saved_model_card(trained, self.use)
-
-        def logits(features: dict[str, tf.Tensor]) -> tf.Tensor:
-            return trained.model(features, training=False)["logits"]
-
-        self._logits = tf.function(logits, jit_compile=True) if jit_compile else logits
-
-    @abc.abstractmethod
-    def signatures(self) -> Signatures:
-        """The functions that the SavedModel offers, by name."""
 
     def _probabilities(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         """The probability of each class, float32; of at least one row."""

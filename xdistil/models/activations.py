@@ -27,6 +27,7 @@ _ACTIVATIONS = {
     "gelu_tanh": gelu_tanh,
     "relu": keras.activations.relu,
     "silu": keras.activations.silu,
+    "tanh": keras.activations.tanh,
 }
 
 # The words of `hidden_act` in checkpoints' config.json.
@@ -43,7 +44,7 @@ _CHECKPOINT_NAMES = {
 
 
 def get_activation(name: str):
-    """The function of an activation by our own name: `gelu`, `gelu_tanh`, `relu` or `silu`.
+    """The function of an activation by our own name: `gelu`, `gelu_tanh`, `relu`, `silu`, `tanh`.
 
     Raises:
         InputError: another name.
@@ -56,3 +57,16 @@ def get_activation(name: str):
 def activation_of_checkpoint(hidden_act: object) -> str | None:
     """Our name of what a checkpoint's `hidden_act` says; None where we have no such activation."""
     return _CHECKPOINT_NAMES.get(hidden_act) if isinstance(hidden_act, str) else None
+
+
+def activation_for_checkpoint(name: str) -> str:
+    """What a checkpoint's config.json calls an activation of ours; `activation_of_checkpoint`
+    backwards.
+
+    Raises:
+        ValueError: checkpoints have no word for it.
+    """
+    for hidden_act, ours in _CHECKPOINT_NAMES.items():
+        if ours == name:
+            return hidden_act
+    raise ValueError(f"`name` must be an activation of checkpoints, received {name!r}.")

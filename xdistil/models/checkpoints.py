@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ from xdistil.errors import InputError
 from xdistil.models.activations import activation_of_checkpoint
 from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.families import FAMILIES, Family
+from xdistil.models.stored_weights import from_stored, stored_names, stored_shape
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-# Old files say gamma and beta, as TensorFlow's BERT did.
-_LAST_PARTS = {"kernel": ("weight",), "scale": ("weight", "gamma"), "bias": ("bias", "beta")}
 
 
 class Checkpoint:
@@ -57,12 +55,12 @@ class Checkpoint:
         self._config_file = self.folder / "config.json"
         self.config = _read_json(self._config_file, "the settings of a checkpoint")
         self.family = self._find_family()
-        self.encoder_config = self._read_encoder_config()
+        self.encoder_config = read_encoder_config(self.family, self.config, self._config_file)
         self._files = self._find_tensors()
         self.prefix = self._find_prefix()
         self.label_names = None
-        if self._has_head("ForTokenClassification", with_pooler=False):
-            self.label_names = self._read_label_names()
+        if self._has_head(self.family.head, "ForTokenClassification", with_pooler=False):
+            self.label_names = self._read_label_names(self.family.head)
 
     def _find_family(self) -> Family:
         model_type = self.config.get("model_type")
@@ -72,31 +70,6 @@ class Checkpoint:
                 f"expected one of: {', '.join(sorted(FAMILIES))}"
             )
         return FAMILIES[model_type]
-
-    def _read_encoder_config(self) -> EncoderConfig:
-        fields = dict(self.family.defaults)
-        for field, key in self.family.settings.items():
-            if self.config.get(key) is not None:
-                fields[field] = self.config[key]
-            elif field not in fields:
-                raise InputError(f"{self._config_file}: has no {key!r}; add it")
-        hidden_act = fields["activation"]
-        fields["activation"] = activation_of_checkpoint(hidden_act)
-        if fields["activation"] is None:
-            raise InputError(
-                f"{self._config_file}: hidden_act is {hidden_act!r}; expected gelu, gelu_new, "
-                "relu or silu"
-            )
-        position_type = self.config.get("position_embedding_type") or "absolute"
-        if position_type != "absolute":
-            raise InputError(
-                f"{self._config_file}: position_embedding_type is {position_type!r}; "
-                "only 'absolute' is known"
-            )
-        try:
-            return EncoderConfig(family=self.family.name, **fields)
-        except InputError as error:
-            raise InputError(f"{self._config_file}: {error}") from None
 
     def _find_tensors(self) -> dict[str, Path]:
         """Name of each tensor -> the file that holds it."""
@@ -135,8 +108,7 @@ class Checkpoint:
         prefix = self.family.prefix
         return prefix if any(name.startswith(prefix) for name in self._files) else ""
 
-    def _read_label_names(self) -> tuple[str, ...]:
-        head = self.family.head
+    def _read_label_names(self, head: str) -> tuple[str, ...]:
         rows = self.shape(f"{head}.weight")[0]
         id2label = self.config.get("id2label") or {index: f"LABEL_{index}" for index in range(rows)}
         if not isinstance(id2label, dict) or not all(str(key).isdecimal() for key in id2label):
@@ -152,22 +124,28 @@ class Checkpoint:
             )
         return tuple(names[index] for index in range(rows))
 
-    def _has_head(self, architecture: str, with_pooler: bool) -> bool:
-        # Heads for tokens and for whole texts have the same name and shape.
-        if f"{self.family.head}.weight" not in self._files:
+    def _has_head(self, head: str, architecture: str, with_pooler: bool) -> bool:
+        # Heads for tokens and for whole texts have the same name and shape in most families.
+        if f"{head}.weight" not in self._files:
             return False
         architectures = self.config.get("architectures")
         if architectures:
             return any(architecture in str(name) for name in architectures)
-        pooler = f"{self.prefix}{self.family.pooler}."
-        return with_pooler == any(name.startswith(pooler) for name in self._files)
+        return with_pooler == any(name.startswith(f"{self.pooler}.") for name in self._files)
+
+    @property
+    def pooler(self) -> str:
+        """The name of the dense layer below the head of whole texts, prefix included."""
+        prefix = self.prefix if self.family.pooler_in_encoder else ""
+        return f"{prefix}{self.family.pooler}"
 
     @property
     def text_label_names(self) -> tuple[str, ...] | None:
         """As `label_names`, of a fine-tuned classifier of texts or pairs."""
-        if not self._has_head("ForSequenceClassification", with_pooler=True):
+        head = self.family.text_head
+        if not self._has_head(head, "ForSequenceClassification", with_pooler=True):
             return None
-        return self._read_label_names()
+        return self._read_label_names(head)
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
@@ -195,6 +173,50 @@ class Checkpoint:
             raise InputError(f"{self._files[name]}: cannot read {name!r}: {error}") from None
 
 
+def read_encoder_config(family: Family, config: dict[str, Any], source: object) -> EncoderConfig:
+    """The settings of an encoder out of a checkpoint's config.json.
+
+    Args:
+        family: The family of its `model_type`.
+        config: Its content.
+        source: What errors name, the file.
+
+    Raises:
+        InputError: a setting that is missing, broken, or beyond what `Encoder` computes.
+    """
+    fields = dict(family.defaults)
+    for field, key in family.settings.items():
+        if config.get(key) is not None:
+            fields[field] = config[key]
+        elif field not in fields:
+            raise InputError(f"{source}: has no {key!r}; add it")
+    hidden_act = fields["activation"]
+    fields["activation"] = activation_of_checkpoint(hidden_act)
+    if fields["activation"] is None:
+        raise InputError(
+            f"{source}: {family.settings['activation']} is {hidden_act!r}; expected gelu, "
+            "gelu_new, relu or silu"
+        )
+    for key, value in {"position_embedding_type": "absolute", **family.required}.items():
+        if config.get(key) not in (None, value):
+            raise InputError(f"{source}: {key} is {config[key]!r}; only {value!r} is known")
+    try:
+        read = EncoderConfig(family=family.name, **fields)
+        return _counted_after_padding(read, config) if family.positions_after_padding else read
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def _counted_after_padding(encoder_config: EncoderConfig, config: dict[str, Any]) -> EncoderConfig:
+    pad = config.get("pad_token_id")
+    pad = 1 if pad is None else pad
+    if isinstance(pad, bool) or not isinstance(pad, int) or pad < 0:
+        raise InputError(f"pad_token_id is {pad!r}: expected an integer of at least 0")
+    return dataclasses.replace(
+        encoder_config, position_offset=pad + 1, max_length=encoder_config.max_length - pad - 1
+    )
+
+
 def load_encoder_weights(encoder: Encoder, checkpoint: Checkpoint) -> list[str]:
     """Fills an encoder from a checkpoint; every weight of both must find its place.
 
@@ -216,12 +238,11 @@ def load_encoder_weights(encoder: Encoder, checkpoint: Checkpoint) -> list[str]:
     tensors = _find_tensors(checkpoint, named_weights)
     left_over = _left_over(checkpoint, used=set(tensors.values()))
     for name, variable in named_weights.items():
-        expected = _stored_shape(name, tuple(variable.shape))
+        expected = stored_shape(name, tuple(variable.shape))
         check_shape(checkpoint, tensors[name], expected, "by config.json")
     for name, variable in named_weights.items():
         value = checkpoint.read(tensors[name])
-        value = value.T if name.endswith(".kernel") else value
-        variable.assign(value.reshape(variable.shape))
+        variable.assign(from_stored(name, value, tuple(variable.shape)))
     return left_over
 
 
@@ -242,12 +263,14 @@ def _find_tensors(checkpoint: Checkpoint, named_weights: dict[str, Any]) -> dict
     """Neutral name of each weight -> name of its tensor in the checkpoint."""
     tensors, missing = {}, []
     for name, variable in named_weights.items():
-        candidates = [checkpoint.prefix + tensor for tensor in _stored_names(checkpoint, name)]
+        candidates = [
+            checkpoint.prefix + tensor for tensor in stored_names(checkpoint.family, name)
+        ]
         present = [tensor for tensor in candidates if tensor in checkpoint]
         if present:
             tensors[name] = present[0]
         else:
-            missing.append((candidates[0], _stored_shape(name, tuple(variable.shape))))
+            missing.append((candidates[0], stored_shape(name, tuple(variable.shape))))
     if missing:
         tensor, shape = missing[0]
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -256,26 +279,6 @@ def _find_tensors(checkpoint: Checkpoint, named_weights: dict[str, Any]) -> dict
             "config.json asks for; is the file whole, and does it belong to this config.json?"
         )
     return tensors
-
-
-def _stored_names(checkpoint: Checkpoint, name: str) -> list[str]:
-    """What a weight may be called in a checkpoint of this family, likeliest first."""
-    layer = re.match(r"layers\.(\d+)\.", name)
-    number = layer.group(1) if layer else ""
-    pattern = name.replace(f"layers.{number}.", "layers.{i}.", 1)
-    stem, _, last = pattern.rpartition(".")
-    weights = checkpoint.family.weights
-    if pattern in weights:  # an embedding: one matrix
-        return [f"{weights[pattern]}.weight"]
-    return [f"{weights[stem].replace('{i}', number)}.{part}" for part in _LAST_PARTS[last]]
-
-
-def _stored_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of a weight in a checkpoint: matrices (outputs, inputs), heads side by side."""
-    if name.endswith(".kernel"):
-        inputs = shape[:-1] if name.endswith(".attention.output.kernel") else shape[:1]
-        return (math.prod(shape) // math.prod(inputs), math.prod(inputs))
-    return (math.prod(shape),) if name.endswith(".bias") else shape
 
 
 def _left_over(checkpoint: Checkpoint, used: set[str]) -> list[str]:

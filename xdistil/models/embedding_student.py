@@ -6,47 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-
-@keras.saving.register_keras_serializable(package="xdistil")
-class StaticEmbedding(keras.layers.Layer):
-    """An embedding that never learns, whatever its `trainable` says.
-
-    Args:
-        input_dim: int. Rows.
-        output_dim: int. Width of a row.
-        **kwargs: passed on to `keras.layers.Layer` (`name`, `dtype`, ...).
-
-    Call arguments:
-        rows: int tensor `(batch_size, length)`.
-
-    Returns:
-        Tensor `(batch_size, length, output_dim)`.
-    """
-
-    def __init__(self, input_dim: int, output_dim: int, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.input_dim = int(input_dim)
-        self.output_dim = int(output_dim)
-
-    def build(self, input_shape=None) -> None:
-        # Setting `trainable` on a layer never reaches a weight that was made untrainable.
-        self.embeddings = self.add_weight(
-            name="embeddings",
-            shape=(self.input_dim, self.output_dim),
-            initializer="uniform",
-            trainable=False,
-        )
-        self.built = True
-
-    def call(self, rows):
-        return keras.ops.cast(keras.ops.take(self.embeddings, rows, axis=0), self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape, self.output_dim)
-
-    def get_config(self) -> dict:
-        sizes = {"input_dim": self.input_dim, "output_dim": self.output_dim}
-        return {**super().get_config(), **sizes}
+from xdistil.models.kept_pieces import KeptPieces
+from xdistil.models.static_embedding import StaticEmbedding
 
 
 class EmbeddingStudent(keras.Model):
@@ -102,13 +63,9 @@ class EmbeddingStudent(keras.Model):
         self.dropout = float(dropout)
         self.channels = int(channels)
         self.unknown_token_id = int(unknown_token_id)
-        self._row_of_token = None
-        self._kept_token_ids = None
+        self._kept = None
         if kept_token_ids is not None:
-            self._kept_token_ids = np.asarray(kept_token_ids, dtype="int32")
-            self._row_of_token = _row_table(
-                self._kept_token_ids, self.vocabulary_size, self.unknown_token_id
-            )
+            self._kept = KeptPieces(kept_token_ids, self.vocabulary_size, self.unknown_token_id)
         self._make_embeddings()
 
     def _make_embeddings(self) -> None:
@@ -148,10 +105,7 @@ class EmbeddingStudent(keras.Model):
         return channels[0] if len(channels) == 1 else tf.concat(channels, axis=-1)
 
     def _embedding_rows(self, token_ids):
-        if self._row_of_token is None:
-            return token_ids
-        last = self._row_of_token.size - 1  # beyond the last kept id: the unknown piece
-        return tf.gather(tf.constant(self._row_of_token), tf.clip_by_value(token_ids, 0, last))
+        return token_ids if self._kept is None else self._kept.rows(token_ids)
 
     @property
     def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
@@ -184,7 +138,7 @@ class EmbeddingStudent(keras.Model):
     @property
     def kept_token_ids(self) -> np.ndarray | None:
         """The teacher's token id of each embedding row, int32; `None` when nothing was pruned."""
-        return None if self._kept_token_ids is None else self._kept_token_ids.copy()
+        return None if self._kept is None else self._kept.token_ids.copy()
 
     def set_embeddings(self, matrix: np.ndarray) -> None:
         """Take over embedding rows, such as those of `compress_embeddings`, in every channel.
@@ -204,7 +158,7 @@ class EmbeddingStudent(keras.Model):
             layer.embeddings.assign(matrix)
 
     def get_config(self) -> dict:
-        kept = self._kept_token_ids
+        kept = self.kept_token_ids
         return {
             **super().get_config(),
             "vocabulary_size": self.vocabulary_size,
@@ -217,22 +171,3 @@ class EmbeddingStudent(keras.Model):
             "kept_token_ids": None if kept is None else kept.tolist(),
             "unknown_token_id": self.unknown_token_id,
         }
-
-
-def _row_table(kept: np.ndarray, vocabulary_size: int, unknown_token_id: int) -> np.ndarray:
-    """Embedding row of every token id up to one past the last kept, which stands for the rest."""
-    if kept.shape != (vocabulary_size,):
-        raise ValueError(
-            f"`kept_token_ids` must be a list of `vocabulary_size` = {vocabulary_size} ids, "
-            f"received shape {kept.shape}."
-        )
-    if kept.min() < 0 or np.unique(kept).size != kept.size:
-        raise ValueError("`kept_token_ids` must be different ids of 0 and above.")
-    rows = np.flatnonzero(kept == unknown_token_id)
-    if not rows.size:
-        raise ValueError(
-            f"`unknown_token_id` must be one of `kept_token_ids`, received {unknown_token_id}."
-        )
-    table = np.full(kept.max() + 2, rows[0], dtype="int32")
-    table[kept] = np.arange(kept.size, dtype="int32")
-    return table

@@ -11,6 +11,8 @@ from keras import ops
 
 from xdistil.errors import InputError
 from xdistil.models.activations import get_activation
+from xdistil.models.families import FAMILIES
+from xdistil.models.static_embedding import StaticEmbedding
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,9 @@ class EncoderConfig:
             (ELECTRA). None: `hidden_dim`.
         initializer_range: Standard deviation of fresh weights (truncated normal).
         family: The name of the family, see `xdistil.models.families`.
+        project_embeddings: Whether embeddings are projected also where `embedding_dim` equals
+            `hidden_dim` (ALBERT).
+        shared_layers: Whether one layer's weights are used `num_layers` times (ALBERT).
 
     Raises:
         InputError: a size that is not a positive integer, heads that do not divide the width, a
@@ -55,6 +60,8 @@ class EncoderConfig:
     embedding_dim: int | None = None
     initializer_range: float = 0.02
     family: str = "bert"
+    project_embeddings: bool = False
+    shared_layers: bool = False
 
     def __post_init__(self):
         if self.intermediate_dim is None:
@@ -79,6 +86,10 @@ class EncoderConfig:
             if not isinstance(value, int | float) or value <= 0:
                 raise InputError(f"{name} is {value!r}: expected a number above 0")
         get_activation(self.activation)
+        if self.family not in FAMILIES:
+            raise InputError(
+                f"family {self.family!r}: expected one of {', '.join(sorted(FAMILIES))}"
+            )
 
     def _check_integer(self, name: str, smallest: int) -> None:
         value = getattr(self, name)
@@ -86,8 +97,16 @@ class EncoderConfig:
             raise InputError(f"{name} is {value!r}: expected an integer of at least {smallest}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain data, for JSON."""
-        return dataclasses.asdict(self)
+        """The settings as plain data, for JSON.
+
+        What few families need is left out where it is not used, so that what older versions wrote
+        (saved models, hashes of settings) stays the same.
+        """
+        settings = dataclasses.asdict(self)
+        for name in ("project_embeddings", "shared_layers"):
+            if not settings[name]:
+                del settings[name]
+        return settings
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
@@ -132,6 +151,7 @@ class Encoder(keras.layers.Layer):
 
     Args:
         config: An `EncoderConfig`, or its `to_dict()`.
+        static_tokens: Whether the word-piece embedding never learns, whatever `trainable` says.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -139,10 +159,14 @@ class Encoder(keras.layers.Layer):
             `padding_mask` (1 = real; absent = all are real) and `segment_ids` (absent = all 0).
             Other keys are ignored.
         training: whether dropout is active.
+        return_attentions: whether the attention weights are wanted too.
 
     Returns:
         Tuple of `num_layers + 1` tensors `(batch_size, sequence_length, hidden_dim)`; index 0 is
-        the embeddings.
+        what the first layer reads: the embeddings, projected to `hidden_dim` where they are
+        narrower, as in transformers. With `return_attentions` a tuple of this and of `num_layers`
+        tensors `(batch_size, num_heads, sequence_length, sequence_length)`: how much each position
+        (third axis) attends to each other one, after the softmax and before dropout; 0 for padding.
 
     Example:
 
@@ -156,12 +180,16 @@ class Encoder(keras.layers.Layer):
         [Devlin et al., 2019](https://arxiv.org/abs/1810.04805)
     """
 
-    def __init__(self, config: EncoderConfig | dict[str, Any], **kwargs):
+    def __init__(
+        self, config: EncoderConfig | dict[str, Any], static_tokens: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         if not isinstance(config, EncoderConfig):
             config = EncoderConfig(**config)
         self.config = config
+        self.static_tokens = static_tokens
         self._make_embeddings()
+        # The layers that have weights: where they are shared there is one.
         self.transformer_layers = [
             _EncoderLayer(
                 intermediate_dim=config.intermediate_dim,
@@ -174,7 +202,7 @@ class Encoder(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name=f"layer_{index}",
             )
-            for index in range(1, config.num_layers + 1)
+            for index in range(1, 2 if config.shared_layers else config.num_layers + 1)
         ]
         self.build()
 
@@ -184,7 +212,8 @@ class Encoder(keras.layers.Layer):
 
     def _make_embeddings(self) -> None:
         config = self.config
-        self.token_embedding = keras.layers.Embedding(
+        embedding_class = StaticEmbedding if self.static_tokens else keras.layers.Embedding
+        self.token_embedding = embedding_class(
             config.vocabulary_size,
             config.embedding_dim,
             embeddings_initializer=self._initializer(),
@@ -213,7 +242,7 @@ class Encoder(keras.layers.Layer):
             config.dropout, dtype=self.dtype_policy, name="embeddings_dropout"
         )
         self.embeddings_projection = None
-        if config.embedding_dim != config.hidden_dim:
+        if config.embedding_dim != config.hidden_dim or config.project_embeddings:
             self.embeddings_projection = keras.layers.Dense(
                 config.hidden_dim,
                 kernel_initializer=self._initializer(),
@@ -246,13 +275,22 @@ class Encoder(keras.layers.Layer):
             layer.build((None, None, self.config.hidden_dim))
         self.built = True
 
-    def call(self, features, training=False):
-        padding_mask = features.get("padding_mask")
+    def call(self, features, training=False, return_attentions=False):
+        arguments = {"padding_mask": features.get("padding_mask"), "training": training}
         hidden_state = self._embed(features, training)
-        hidden_states = [hidden_state]
-        for layer in self.transformer_layers:
-            hidden_state = layer(hidden_state, padding_mask=padding_mask, training=training)
+        hidden_states, attentions = [hidden_state], []
+        for index in range(self.config.num_layers):
+            layer = self.transformer_layers[0 if self.config.shared_layers else index]
+            if return_attentions:
+                hidden_state, scores = layer(
+                    hidden_state, return_attention_scores=True, **arguments
+                )
+                attentions.append(scores)
+            else:
+                hidden_state = layer(hidden_state, **arguments)
             hidden_states.append(hidden_state)
+        if return_attentions:
+            return tuple(hidden_states), tuple(attentions)
         return tuple(hidden_states)
 
     def _embed(self, features, training):
@@ -276,7 +314,8 @@ class Encoder(keras.layers.Layer):
     def named_weights(self) -> dict[str, keras.Variable]:
         """Every variable under a neutral name, such as `layers.0.attention.query.kernel`.
 
-        The names that a family's map translates into those of its checkpoints.
+        The names that a family's map translates into those of its checkpoints. Shared layers are
+        there once, as `layers.0`.
         """
         named = {
             "embeddings.token": self.token_embedding.embeddings,
@@ -312,7 +351,8 @@ class Encoder(keras.layers.Layer):
         )
 
     def get_config(self):
-        return {**super().get_config(), "config": self.config.to_dict()}
+        static = {"static_tokens": True} if self.static_tokens else {}
+        return {**super().get_config(), "config": self.config.to_dict(), **static}
 
 
 def _dense_weights(name: str, layer) -> dict[str, keras.Variable]:

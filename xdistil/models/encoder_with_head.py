@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
@@ -36,6 +36,10 @@ class EncoderWithHead(keras.Model):
 
     #: What a checkpoint with a head of this kind is called in errors.
     head_owner = "model"
+    #: What `write_checkpoint` calls a model of this kind.
+    hub_architecture = "encoder"
+    #: Layer groups between the encoder and the head.
+    groups_below_head: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -51,7 +55,7 @@ class EncoderWithHead(keras.Model):
             raise InputError(f"num_classes is {num_classes!r}: expected a positive integer")
         if label_names is not None and len(label_names) != num_classes:
             raise InputError(f"{len(label_names)} label names for {num_classes} classes")
-        self.encoder = Encoder(encoder, dtype=self.dtype_policy, name="encoder")
+        self.encoder = self.make_encoder(encoder)
         self.num_classes = num_classes
         self.dropout = self.encoder_config.dropout if dropout is None else dropout
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
@@ -73,6 +77,19 @@ class EncoderWithHead(keras.Model):
         self.head.build((None, self.hidden_dim))
         self.built = True
 
+    def make_encoder(self, config: EncoderConfig | dict[str, Any]) -> Encoder:
+        """The encoder; a subclass may make another one."""
+        return Encoder(config, dtype=self.dtype_policy, name="encoder")
+
+    def encode(
+        self, features: Mapping[str, Any], training: bool = False, return_attentions: bool = False
+    ) -> dict[str, Any]:
+        """`hidden_states` of the features and, if asked for, `attentions`, see `Encoder`."""
+        if not return_attentions:
+            return {"hidden_states": self.encoder(features, training=training)}
+        found = self.encoder(features, training=training, return_attentions=True)
+        return dict(zip(("hidden_states", "attentions"), found, strict=True))
+
     def make_layers_below_head(self) -> None:
         """Makes and builds what a subclass has between encoder and head; here nothing."""
 
@@ -84,6 +101,16 @@ class EncoderWithHead(keras.Model):
         """Names of the rows of a checkpoint's head; None where it has none of this class's kind, as
         here, where there is no kind yet: then the head is a fresh one."""
         return None
+
+    @staticmethod
+    def head_name(checkpoint: Checkpoint) -> str:
+        """What the checkpoint's family calls a head of this class's kind."""
+        return checkpoint.family.head
+
+    @staticmethod
+    def head_dropout_key(checkpoint: Checkpoint) -> str:
+        """Where config.json has the dropout before such a head."""
+        return checkpoint.family.head_dropout
 
     @classmethod
     def from_preset(
@@ -117,7 +144,7 @@ class EncoderWithHead(keras.Model):
                 plain encoder without `labels` or `num_classes`.
         """
         checkpoint = Checkpoint(find_checkpoint(preset))
-        config, head_dropout = _with_dropout(checkpoint, dropout)
+        config, head_dropout = _with_dropout(checkpoint, cls.head_dropout_key(checkpoint), dropout)
         names = None if fresh_head else cls.checkpoint_labels(checkpoint)
         head_rows = label_names = None
         if names is not None:
@@ -136,7 +163,7 @@ class EncoderWithHead(keras.Model):
         return teacher
 
     def _load_head(self, checkpoint: Checkpoint, rows: Sequence[int]) -> None:
-        kernel, bias = (f"{checkpoint.family.head}.{part}" for part in ("weight", "bias"))
+        kernel, bias = (f"{self.head_name(checkpoint)}.{part}" for part in ("weight", "bias"))
         check_shape(checkpoint, kernel, (len(rows), self.hidden_dim), "by config.json")
         self.head.kernel.assign(checkpoint.read(kernel)[rows].T)
         if bias in checkpoint:
@@ -165,7 +192,10 @@ class EncoderWithHead(keras.Model):
 
     @property
     def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
-        """Layers that are frozen and unfrozen together: embedding, layer_1 ..., head."""
+        """Layers that are frozen and unfrozen together: embedding, layer_1 ..., head.
+
+        Layers that share their weights are one group, `layer_1`.
+        """
         layers = self.encoder.transformer_layers
         return {
             "embedding": self.encoder.embedding_layers,
@@ -190,11 +220,13 @@ class EncoderWithHead(keras.Model):
         }
 
 
-def _with_dropout(checkpoint: Checkpoint, dropout: float | None) -> tuple[EncoderConfig, float]:
+def _with_dropout(
+    checkpoint: Checkpoint, key: str, dropout: float | None
+) -> tuple[EncoderConfig, float]:
     """The encoder's settings and the head's dropout, both overridden where `dropout` is given."""
     config = checkpoint.encoder_config
     if dropout is None:
-        of_head = checkpoint.config.get("classifier_dropout")
+        of_head = checkpoint.config.get(key)
         return config, config.dropout if of_head is None else of_head
     return dataclasses.replace(config, dropout=dropout, attention_dropout=dropout), dropout
 

@@ -28,11 +28,12 @@ class Teacher(EncoderWithHead):
         features: dict of int tensors `(batch_size, sequence_length)`: `token_ids`, and optionally
             `padding_mask` (1 = real) and `segment_ids`. Other keys are ignored.
         training: whether dropout is active.
+        return_attentions: whether `attentions` are wanted.
 
     Returns:
         dict: `logits`, float32 `(batch_size, sequence_length, num_classes)`; `hidden_states`, a
         tuple of `num_layers + 1` tensors `(batch_size, sequence_length, hidden_dim)`, index 0 =
-        embeddings.
+        embeddings; if asked for `attentions`, see `Encoder`.
 
     Raises:
         InputError: `num_classes` is no positive integer, `dropout` no number in [0, 1), or
@@ -55,12 +56,14 @@ class Teacher(EncoderWithHead):
     """
 
     head_owner = "tagger"
+    hub_architecture = "tokens"
 
     @staticmethod
     def checkpoint_labels(checkpoint: Checkpoint) -> tuple[str, ...] | None:
         return checkpoint.label_names
 
-    def call(self, features, training=False):
-        hidden_states = self.encoder(features, training=training)
+    def call(self, features, training=False, return_attentions=False):
+        encoded = self.encode(features, training, return_attentions)
+        hidden_states = encoded["hidden_states"]
         logits = self.head(self.head_dropout(hidden_states[-1], training=training))
-        return {"logits": logits, "hidden_states": hidden_states}
+        return {"logits": logits, **encoded}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import keras
 
 from xdistil.errors import InputError
+from xdistil.models.activations import get_activation
 from xdistil.models.checkpoints import Checkpoint, check_shape
 from xdistil.models.encoder_with_head import EncoderWithHead
+from xdistil.models.families import FAMILIES
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
 class TextTeacher(EncoderWithHead):
     """A BERT-like encoder that classifies whole texts, or pairs of texts as a cross-encoder.
 
-    The last hidden state of [CLS] goes through BERT's pooler, a dense layer with tanh, then
-    dropout and the head. A pair is one row, `[CLS] first [SEP] second [SEP]`, its texts told apart
-    by `segment_ids`. All variables exist as soon as the model does; weights are fresh (truncated
-    normal, as in BERT) until a checkpoint fills them, see `from_preset`: a plain encoder's pooler
-    is loaded where it has one, a fine-tuned `BertForSequenceClassification` brings its head along.
+    The last hidden state of [CLS] goes through the pooler, a dense layer with the family's
+    activation (tanh in BERT, ALBERT and RoBERTa, ReLU in DistilBERT, GELU in ELECTRA), then dropout
+    and the head. A pair is one row, `[CLS] first [SEP] second [SEP]`, its texts told apart by
+    `segment_ids` where the family has segments. All variables exist as soon as the model does;
+    weights are fresh (truncated normal, as in BERT) until a checkpoint fills them, see
+    `from_preset`: a plain encoder's pooler is loaded where it has one, a fine-tuned
+    `...ForSequenceClassification` of each family brings its head along.
     Padding changes nothing; logits are float32 under every precision.
 
     Args:
@@ -32,11 +36,13 @@ class TextTeacher(EncoderWithHead):
         features: dict of int tensors `(batch_size, sequence_length)`: `token_ids`, and optionally
             `padding_mask` (1 = real) and `segment_ids`. Other keys are ignored.
         training: whether dropout is active.
+        return_attentions: whether `attentions` are wanted.
 
     Returns:
         dict: `logits`, float32 `(batch_size, num_classes)`; `hidden_states`, a tuple of
         `num_layers + 1` tensors `(batch_size, sequence_length, hidden_dim)`, index 0 = embeddings;
-        `pooled_output` `(batch_size, hidden_dim)`, what the pooler gives, before dropout.
+        `pooled_output` `(batch_size, hidden_dim)`, what the pooler gives, before dropout;
+        if asked for `attentions`, see `Encoder`.
 
     Raises:
         InputError: `num_classes` is no positive integer, `dropout` no number in [0, 1), or
@@ -60,11 +66,13 @@ class TextTeacher(EncoderWithHead):
     """
 
     head_owner = "classifier of texts"
+    hub_architecture = "texts"
+    groups_below_head = ("pooler",)
 
     def make_layers_below_head(self) -> None:
         self.pooler = keras.layers.Dense(
             self.hidden_dim,
-            activation="tanh",
+            activation=get_activation(FAMILIES[self.encoder_config.family].pooler_activation),
             kernel_initializer=keras.initializers.TruncatedNormal(
                 stddev=self.encoder_config.initializer_range
             ),
@@ -74,8 +82,7 @@ class TextTeacher(EncoderWithHead):
         self.pooler.build((None, self.hidden_dim))
 
     def load_layers_below_head(self, checkpoint: Checkpoint) -> None:
-        stem = f"{checkpoint.prefix}{checkpoint.family.pooler}"
-        kernel, bias = f"{stem}.weight", f"{stem}.bias"
+        kernel, bias = f"{checkpoint.pooler}.weight", f"{checkpoint.pooler}.bias"
         if kernel not in checkpoint and bias not in checkpoint:
             # A head without the pooler that it was trained on top of would be of no use.
             if self.label_names is not None:
@@ -95,6 +102,15 @@ class TextTeacher(EncoderWithHead):
     def checkpoint_labels(checkpoint: Checkpoint) -> tuple[str, ...] | None:
         return checkpoint.text_label_names
 
+    @staticmethod
+    def head_name(checkpoint: Checkpoint) -> str:
+        return checkpoint.family.text_head
+
+    @staticmethod
+    def head_dropout_key(checkpoint: Checkpoint) -> str:
+        family = checkpoint.family
+        return family.text_head_dropout or family.head_dropout
+
     @property
     def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:
         """Layers that are frozen and unfrozen together: embedding, layer_1 ..., pooler, head."""
@@ -102,8 +118,9 @@ class TextTeacher(EncoderWithHead):
         head = groups.pop("head")
         return {**groups, "pooler": [self.pooler], "head": head}
 
-    def call(self, features, training=False):
-        hidden_states = self.encoder(features, training=training)
+    def call(self, features, training=False, return_attentions=False):
+        encoded = self.encode(features, training, return_attentions)
+        hidden_states = encoded["hidden_states"]
         pooled = self.pooler(hidden_states[-1][:, 0])
         logits = self.head(self.head_dropout(pooled, training=training))
-        return {"logits": logits, "hidden_states": hidden_states, "pooled_output": pooled}
+        return {"logits": logits, **encoded, "pooled_output": pooled}

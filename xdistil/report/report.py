@@ -80,7 +80,8 @@ def build_report(
         seed: of the run.
         teacher: `{name, parameters, test}`. `test` is what `span_scores` gives (or, for
             classification, `{accuracy, f1_macro, per_language}`), `None` where there was no test
-            file; `parameters` counts all weights, embeddings and head included.
+            file; `parameters` counts all weights, embeddings and head included. Where there was
+            no teacher: `none`, 0 and `None`.
         student: the same of the student.
         latency: rows `{batch_size, sequence_length, runtime, teacher_ms, student_ms, speedup}`,
             see `xdistil.metrics.speedup_row`.
@@ -94,8 +95,8 @@ def build_report(
 
     Returns:
         The report: the arguments, `retention` (the student's test metric over the teacher's; `None`
-        without a test) and `compression` (the teacher's parameters over the student's), all as
-        plain numbers, NaN and infinity as `None`.
+        without a test) and `compression` (the teacher's parameters over the student's; `None`
+        without a teacher), all as plain numbers, NaN and infinity as `None`.
 
     Raises:
         ValueError: a key is missing, unknown, or of a wrong type; the message names its place.
@@ -119,7 +120,7 @@ def build_report(
     _check_report(report)
     teacher, student = report["teacher"], report["student"]
     report["retention"] = _ratio(_main_value(student), _main_value(teacher))
-    report["compression"] = _ratio(teacher["parameters"], student["parameters"])
+    report["compression"] = _ratio(teacher["parameters"] or None, student["parameters"])
     return report
 
 

@@ -36,8 +36,11 @@ _MODELS = (
     "SiameseBiLSTMStudent",
     "Teacher",
     "TextTeacher",
+    "TransformerStudent",
+    "TransformerTextStudent",
 )
-_TASKS = {task.name: task for task in (Tagging, Classification, PairClassification)}
+#: By the name in config.json.
+TASKS = {task.name: task for task in (Tagging, Classification, PairClassification)}
 
 
 class TrainedModel:
@@ -246,12 +249,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _find_task(folder: Path, config: dict[str, Any]) -> type[Task]:
-    if config["name"] not in _TASKS:
+    if config["name"] not in TASKS:
         raise InputError(
             f"{folder / CONFIG_FILE}: unknown task {config['name']!r}; known are "
-            f"{', '.join(_TASKS)}."
+            f"{', '.join(TASKS)}."
         )
-    return _TASKS[config["name"]]
+    return TASKS[config["name"]]
 
 
 def _read_tensors(path: Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,140 @@
+"""What the flags say of a transformer student, before its teacher is trained."""
+
+import dataclasses
+import hashlib
+import re
+
+from absl import flags
+from student_plan import StudentPlan, cut_alike
+from teacher_source import TeacherSource
+
+from xdistil.data.atomic_files import sha256_of_file
+from xdistil.data.encoding import TextEncoder
+from xdistil.distillation.transformer_settings import TransformerStudentSettings
+from xdistil.errors import InputError
+from xdistil.models import EncoderConfig
+from xdistil.models.checkpoints import Checkpoint
+from xdistil.models.encoder_student import EncoderStudent
+from xdistil.models.layer_choice import FIRST, SPREAD, chosen_layers
+from xdistil.models.presets import find_checkpoint
+
+FLAGS = flags.FLAGS
+_PRETRAINED, _FINETUNED = "pretrained", "finetuned"
+
+
+def plan_transformer(source: TeacherSource, student_class: type[EncoderStudent]) -> StudentPlan:
+    """The student that the flags name.
+
+    Args:
+        source: The teacher.
+        student_class: `TransformerStudent` or `TransformerTextStudent`.
+
+    Raises:
+        InputError: A checkpoint cannot be read, or flags contradict it.
+    """
+    settings = TransformerStudentSettings(
+        student_class,
+        dropout=FLAGS.dropout if FLAGS["dropout"].present else None,
+        freeze_embeddings=FLAGS.freeze_embeddings,
+        min_piece_count=FLAGS.min_piece_count,
+    )
+    if FLAGS.student_checkpoint:
+        return _from_checkpoint(source, settings)
+    if FLAGS.student_layers:
+        return _from_layers(source, settings)
+    return _fresh(source, settings)
+
+
+def _from_checkpoint(source: TeacherSource, settings: TransformerStudentSettings) -> StudentPlan:
+    folder = find_checkpoint(FLAGS.student_checkpoint)
+    config = Checkpoint(folder).encoder_config
+    encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
+    if config.max_length < FLAGS.seq_len:
+        raise InputError(
+            f"--seq_len={FLAGS.seq_len}: the student {folder} reads at most {config.max_length} "
+            "word pieces; lower --seq_len."
+        )
+    if encoder.vocabulary_size > config.vocabulary_size:
+        raise InputError(
+            f"{folder}: its tokenizer has {encoder.vocabulary_size} word pieces, its model only "
+            f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
+        )
+    own = not cut_alike(encoder, source.encoder)
+    files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
+    digest = hashlib.sha256("".join(sha256_of_file(path) for path in files).encode())
+    settings = dataclasses.replace(settings, checkpoint=str(folder), own_words=own)
+    return _plan(
+        settings,
+        config,
+        encoder=encoder if own else None,
+        origin=f"--student_checkpoint={folder}",
+        fingerprint=digest.hexdigest(),
+    )
+
+
+def _from_layers(source: TeacherSource, settings: TransformerStudentSettings) -> StudentPlan:
+    layers = _chosen(source.num_layers)
+    origin = FLAGS.student_layers_from or (_PRETRAINED if source.folder else _FINETUNED)
+    if origin == _PRETRAINED and source.folder is None:
+        raise InputError(
+            "--student_layers_from=pretrained: --teacher=scratch was trained by nobody before; "
+            "take finetuned."
+        )
+    config = dataclasses.replace(source.config, num_layers=len(layers))
+    checkpoint = str(source.folder) if origin == _PRETRAINED else None
+    return _plan(dataclasses.replace(settings, layers=layers, checkpoint=checkpoint), config)
+
+
+def _chosen(depth: int) -> tuple[int, ...]:
+    """The teacher's layers that --student_layers names."""
+    given = FLAGS.student_layers
+    if given in (FIRST, SPREAD):
+        return chosen_layers(given, depth, FLAGS.num_layers or max(1, depth // 2))
+    if not re.fullmatch(r"\d+(,\d+)*", given):
+        raise InputError(
+            f"--student_layers={given}: expected {FIRST}, {SPREAD}, or numbers such as 1,3,5."
+        )
+    layers = tuple(map(int, given.split(",")))
+    if not all(1 <= layer <= depth for layer in layers):
+        raise InputError(
+            f"--student_layers={given}: the teacher has layers 1 to {depth}, counted from 1."
+        )
+    if FLAGS.num_layers not in (None, len(layers)):
+        raise InputError(f"--num_layers={FLAGS.num_layers}: --student_layers names {len(layers)}.")
+    return layers
+
+
+def _fresh(source: TeacherSource, settings: TransformerStudentSettings) -> StudentPlan:
+    sizes = {
+        name: FLAGS[name].value if FLAGS[name].present else None
+        for name in ("hidden_dim", "num_heads", "intermediate_dim", "embedding_dim")
+    }
+    settings = dataclasses.replace(
+        settings,
+        num_layers=FLAGS.num_layers or max(1, source.num_layers // 2),
+        embedding_init=FLAGS.embedding_init,
+        **sizes,
+    )
+    try:
+        config = settings.fresh_config(source.config)
+    except InputError as error:
+        raise InputError(f"--hidden_dim or --num_heads: {error}") from None
+    if FLAGS.embedding_init != "random" and config.embedding_dim > source.embedding_dim:
+        raise InputError(
+            f"--embedding_dim={config.embedding_dim} (default: --hidden_dim): "
+            f"--embedding_init={FLAGS.embedding_init} gives at most the teacher's "
+            f"{source.embedding_dim}; lower it, or --embedding_init=random."
+        )
+    return _plan(settings, config)
+
+
+def _plan(settings: TransformerStudentSettings, config: EncoderConfig, **others) -> StudentPlan:
+    return StudentPlan(
+        settings,
+        name=f"transformer ({config.num_layers} layers, {config.hidden_dim})",
+        layer_groups=settings.student_class.group_names(config),
+        width=config.hidden_dim,
+        depth=config.num_layers,
+        heads=config.num_heads,
+        **others,
+    )
