@@ -237,15 +237,16 @@ def layers_of(family, kind):
         return teacher.encoder, "texts", {"pooler": teacher.pooler, "head": teacher.head}
     checkpoint, encoder, _ = load(folder)
     if kind == "masked_lm":
-        return encoder, "masked_lm", masked_lm_layers(load_masked_lm_head(checkpoint))
+        head = load_masked_lm_head(checkpoint)
+        return encoder, "masked_lm", masked_lm_layers(head, encoder.config.layer_norm_epsilon)
     if not checkpoint.family.pooler_in_encoder:
         return encoder, "encoder", {}
     return encoder, "encoder", {"pooler": TextTeacher.from_preset(folder, num_classes=2).pooler}
 
 
-def masked_lm_layers(head):
+def masked_lm_layers(head, epsilon):
     inputs, outputs = head["mlm_dense.kernel"].shape
-    dense, norm = keras.layers.Dense(outputs), keras.layers.LayerNormalization()
+    dense, norm = keras.layers.Dense(outputs), keras.layers.LayerNormalization(epsilon=epsilon)
     dense.build((None, inputs))
     norm.build((None, outputs))
     dense.set_weights([head["mlm_dense.kernel"], head["mlm_dense.bias"]])
@@ -322,10 +323,21 @@ def tiny(**changes):
     )
 
 
-def dense(inputs, outputs):
-    layer = keras.layers.Dense(outputs)
+def dense(inputs, outputs, **kwargs):
+    layer = keras.layers.Dense(outputs, **kwargs)
     layer.build((None, inputs))
     return layer
+
+
+def masked_lm(epsilon):
+    head = {
+        "mlm_dense.kernel": np.zeros((4, 4)),
+        "mlm_dense.bias": np.zeros(4),
+        "mlm_norm.scale": np.zeros(4),
+        "mlm_norm.bias": np.zeros(4),
+        "mlm_bias": np.zeros(9),
+    }
+    return masked_lm_layers(head, epsilon)
 
 
 @pytest.mark.parametrize(
@@ -336,9 +348,18 @@ def dense(inputs, outputs):
         ({"family": "roberta", "position_offset": 2},
          {"architecture": "encoder", "layers": {"pooler": dense(4, 4)}}, r"must be \[\]"),
         ({}, {"architecture": "tokens", "layers": {"head": dense(5, 2)}},
-         r"head.kernel must be of shape \(4, 2\), received \(5, 2\)"),
+         r"head must have weights .*\(4, 2\).* received .*\(5, 2\)"),
         ({}, {"architecture": "tokens", "layers": {"head": dense(4, 2)}, "label_names": ["O"]},
          "2 different names"),
+        ({}, {"architecture": "tokens", "layers": {"head": dense(4, 2, use_bias=False)}},
+         "head must have weights .*head.bias"),
+        ({}, {"architecture": "texts",
+              "layers": {"pooler": dense(4, 4, activation="relu"), "head": dense(4, 2)}},
+         "pooler of family 'bert' has the activation tanh, received relu"),
+        ({}, {"architecture": "masked_lm", "layers": masked_lm(1e-3)},
+         "encoder's epsilon 1e-12, received 0.001"),
+        ({}, {"architecture": "masked_lm", "layers": {**masked_lm(1e-12), "mlm_bias": np.ones(8)}},
+         r"mlm_bias must have weights .*\(9,\).*\(8,\)"),
         ({}, {"architecture": "encoder", "label_names": ["O"]}, "has no classes"),
         ({"family": "distilbert"}, {"architecture": "encoder"}, "no place for num_segments=2"),
         ({"embedding_dim": 2}, {"architecture": "encoder"}, "no place for embedding_dim=2"),
