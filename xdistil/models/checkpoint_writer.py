@@ -17,7 +17,11 @@ from xdistil.models.activations import activation_for_checkpoint, get_activation
 from xdistil.models.checkpoints import read_encoder_config
 from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.families import FAMILIES, Family
-from xdistil.models.masked_lm_head import masked_lm_names, masked_lm_shapes
+from xdistil.models.masked_lm_head import (
+    masked_lm_activation,
+    masked_lm_names,
+    masked_lm_shapes,
+)
 from xdistil.models.stored_weights import last_parts, stored_names, to_stored
 
 # What transformers calls a model of each architecture, and what stands above its encoder.
@@ -60,8 +64,8 @@ def write_checkpoint(
             (texts), `mlm_dense` and `mlm_norm`, and `mlm_bias`, a variable of shape
             `(vocabulary_size,)` (masked_lm; the output matrix is the word-piece embedding). Of a
             plain encoder `pooler`, where its family has one and you have it: transformers makes a
-            fresh one otherwise. The pooler has the activation of its family, `mlm_norm` the
-            encoder's epsilon.
+            fresh one otherwise. `pooler` and `mlm_dense` have the activation of their family, or
+            none, where it is applied after them; `mlm_norm` has the encoder's epsilon.
         label_names: Names of the classes in the order of the head's rows. None: `LABEL_0`, ...
         pad_token_id: For config.json. None: 0, or what the positions of the family count from.
 
@@ -145,6 +149,8 @@ def _check_readable(config: EncoderConfig, settings: dict[str, Any]) -> None:
         raise ValueError(f"`encoder` cannot be written: {error}.") from None
     wanted, found = vars(config), vars(read)
     wrong = [f"{name}={wanted[name]!r}" for name in wanted if wanted[name] != found[name]]
+    if not config.num_segments and "embeddings.segment" in FAMILIES[config.family].weights:
+        wrong = ["num_segments=0"]  # its models add a segment to every piece
     if wrong:
         raise ValueError(
             f"`encoder` cannot be written in the format of family {config.family!r}, which has no "
@@ -188,13 +194,18 @@ def _stored_layers(
 
 def _check_computation(config: EncoderConfig, layers: dict[str, Any]) -> None:
     """What the family computes is in no file: the layers must do the same."""
-    expected = get_activation(FAMILIES[config.family].pooler_activation)
-    activation = getattr(layers.get("pooler"), "activation", None)
-    if activation not in (None, keras.activations.linear, expected):
-        raise ValueError(
-            f"`layers`: the pooler of family {config.family!r} has the activation "
-            f"{expected.__name__}, received {activation.__name__}."
-        )
+    activations = {
+        "pooler": FAMILIES[config.family].pooler_activation,
+        "mlm_dense": masked_lm_activation(config),
+    }
+    for name, expected in activations.items():
+        found = getattr(layers.get(name), "activation", None)
+        # A layer without one has it applied after it.
+        if found not in (None, keras.activations.linear, get_activation(expected)):
+            raise ValueError(
+                f"`layers`: {name} of family {config.family!r} must have the activation "
+                f"{expected}, received {found.__name__}."
+            )
     epsilon = getattr(layers.get("mlm_norm"), "epsilon", config.layer_norm_epsilon)
     if epsilon != config.layer_norm_epsilon:
         raise ValueError(
