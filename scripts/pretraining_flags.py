@@ -152,6 +152,11 @@ def check_flags() -> None:
         raise InputError(
             f"--student_layers={','.join(FLAGS.student_layers)}: expected whole numbers from 0."
         )
+    if FLAGS.batch_size % (FLAGS.micro_batch_size * FLAGS.logical_devices):
+        raise InputError(
+            f"--batch_size={FLAGS.batch_size} is no multiple of "
+            f"--micro_batch_size={FLAGS.micro_batch_size} times the devices."
+        )
     if FLAGS.min_length > FLAGS.seq_len:
         raise InputError(
             f"--min_length={FLAGS.min_length} is above --seq_len={FLAGS.seq_len}: no example is "
