@@ -109,8 +109,9 @@ def test_the_student_begins_near_its_teacher_and_the_report_tells_every_term(stu
     report = load_pretraining_report(student_run)
     assert report["layers"] == [0, 2]
     assert report["teacher"]["parameters"] > report["parameters"]
-    assert report["teacher"]["perplexity"] < report["perplexity_before"]
-    assert report["perplexity"] < report["perplexity_before"]
+    # A student of random weights would begin at the size of the vocabulary, above 30.
+    assert report["perplexity_before"] < 1.3 * report["teacher"]["perplexity"]
+    assert report["perplexity"] <= report["perplexity_before"]
     for epoch in report["epochs"]:
         total = 5 * epoch["ce"] + 2 * epoch["mlm"] + epoch["cos"]
         assert epoch["loss"] == pytest.approx(total, rel=1e-5)
