@@ -107,7 +107,7 @@ def test_masked_language_modeling_lowers_the_teachers_perplexity(teacher_run):
 
 def test_the_student_begins_near_its_teacher_and_the_report_tells_every_term(student_run):
     report = load_pretraining_report(student_run)
-    assert report["layers"] == [0, 2]
+    assert report["layers"] == [1, 3]
     assert report["teacher"]["parameters"] > report["parameters"]
     # A student of random weights would begin at the size of the vocabulary, above 30.
     assert report["perplexity_before"] < 1.3 * report["teacher"]["perplexity"]
@@ -170,12 +170,12 @@ def test_the_same_command_does_nothing_anew_and_another_is_refused(student_flags
 
 def test_without_softened_pieces_a_random_student_needs_no_head(data, tmp_path):
     flags = [*TINY, f"--teacher={data / 'plain'}", f"--text_file={data / 'a.txt'}", "--smoke"]
-    flags += ["--alpha_ce=0", "--student_init=random", "--student_layers=1"]
+    flags += ["--alpha_ce=0", "--student_init=random", "--student_layers=2"]
     done = run(*flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-3000:]
     report = load_pretraining_report(tmp_path / "run")
     assert set(report["epochs"][0]) & {"ce", "mlm", "cos"} == {"mlm", "cos"}
-    assert report["layers"] == [1] and report["text"]["examples"] <= 64
+    assert report["layers"] == [2] and report["text"]["examples"] <= 64
 
 
 def test_bad_flags_and_text_are_one_line(data, tmp_path):
@@ -184,9 +184,9 @@ def test_bad_flags_and_text_are_one_line(data, tmp_path):
     assert "no masked-LM head" in error_of(run(*good, "--overwrite"))
     for flags, words in (
         (["--num_layers=4"], "the teacher has 3"),
-        (["--student_layers=0,3"], "from 0 to 2"),
-        (["--student_layers=0,1", "--num_layers=2"], "one of the two"),
-        (["--student_layers=a"], "whole numbers"),
+        (["--student_layers=0,3"], "from 1 to 3"),
+        (["--student_layers=1,2", "--num_layers=2"], "one of the two"),
+        (["--student_layers=last"], "expected spread, first, or whole numbers"),
         (["--train=teacher", "--alpha_ce=1"], "--alpha_ce is for a student"),
         (["--alpha_ce=0", "--alpha_mlm=0", "--alpha_cos=0"], "nothing to learn"),
         (["--seq_len=64"], "reads at most 16"),
