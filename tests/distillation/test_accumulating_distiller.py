@@ -68,7 +68,7 @@ def test_a_mean_of_means_would_be_another_step(whole):
     of_means = np.mean([logs["ce"] for logs in alone])
     weighted = np.average([logs["ce"] for logs in alone], weights=totals)
     assert weighted == pytest.approx(whole[1]["ce"], rel=1e-5)
-    assert abs(of_means - weighted) > 1e-3 * weighted
+    assert abs(of_means - weighted) > 1e-4 * weighted  # ten times what the tests above allow
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
