@@ -1,5 +1,6 @@
 """Every family of checkpoints against transformers' own classes in PyTorch, and written back."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from model_checks import run_model_checks
 from safetensors.numpy import load_file, save_file
 
 from xdistil.errors import InputError
@@ -34,10 +36,21 @@ def expected_of(family, kind):
     return {key: arrays.pop(key) for key in INPUTS}, arrays
 
 
-def load(folder):
-    checkpoint = Checkpoint(folder)
+@functools.cache
+def load(family, kind):
+    """A fixture's checkpoint and its encoder, which no test changes."""
+    checkpoint = Checkpoint(FIXTURES / family / kind)
     encoder = Encoder(checkpoint.encoder_config)
-    return checkpoint, encoder, load_encoder_weights(encoder, checkpoint)
+    load_encoder_weights(encoder, checkpoint)
+    return checkpoint, encoder
+
+
+@functools.cache
+def load_teacher(family, kind):
+    """A fixture as a teacher, which no test changes."""
+    teacher_class = Teacher if kind == "tagger" else TextTeacher
+    names = {} if kind in ("tagger", "classifier") else {"num_classes": 2}
+    return teacher_class.from_preset(FIXTURES / family / kind, **names)
 
 
 def assert_states(states, features, expected):
@@ -61,7 +74,7 @@ def copy_of(family, kind, tmp_path, change=lambda tensors: tensors, **settings):
 def test_every_hidden_state_agrees_with_pytorch_transformers(family):
     features, expected = expected_of(family, "encoder")
     assert (features["padding_mask"] == 0).any()
-    checkpoint, encoder, _ = load(FIXTURES / family / "encoder")
+    checkpoint, encoder = load(family, "encoder")
     assert checkpoint.prefix == ""
     assert_states(encoder(features), features, expected)
 
@@ -69,7 +82,7 @@ def test_every_hidden_state_agrees_with_pytorch_transformers(family):
 @every_family
 def test_a_fine_tuned_tagger_of_each_family_brings_its_head_along(family):
     features, expected = expected_of(family, "tagger")
-    teacher = Teacher.from_preset(FIXTURES / family / "tagger")
+    teacher = load_teacher(family, "tagger")
     outputs = teacher(features)
     assert_states(outputs["hidden_states"], features, expected)
     real = features["padding_mask"] == 1
@@ -83,7 +96,7 @@ def test_a_fine_tuned_tagger_of_each_family_brings_its_head_along(family):
 @every_family
 def test_a_fine_tuned_classifier_of_each_family_brings_its_head_along(family):
     features, expected = expected_of(family, "classifier")
-    teacher = TextTeacher.from_preset(FIXTURES / family / "classifier")
+    teacher = load_teacher(family, "classifier")
     outputs = teacher(features)
     assert_states(outputs["hidden_states"], features, expected)
     np.testing.assert_allclose(outputs["logits"], expected["logits"], atol=1e-5)
@@ -113,7 +126,7 @@ def test_a_classifier_without_the_layer_below_its_head_is_refused(family, tmp_pa
 @pytest.mark.parametrize("family", ["bert", "albert"])
 def test_the_pooler_of_a_plain_encoder_is_loaded_where_the_family_has_one(family):
     features, expected = expected_of(family, "encoder")
-    teacher = TextTeacher.from_preset(FIXTURES / family / "encoder", num_classes=2)
+    teacher = load_teacher(family, "encoder")
     pooled = teacher(features)["pooled_output"]
     np.testing.assert_allclose(pooled, expected["pooled_output"], atol=1e-5)
 
@@ -124,7 +137,7 @@ def test_the_pooler_of_a_plain_encoder_is_loaded_where_the_family_has_one(family
 )
 def test_other_families_get_a_fresh_dense_layer_with_their_own_activation(family, activation):
     features, expected = expected_of(family, "encoder")
-    teacher = TextTeacher.from_preset(FIXTURES / family / "encoder", num_classes=2)
+    teacher = load_teacher(family, "encoder")
     before = expected["hidden_state_2"][:, 0] @ teacher.pooler.kernel.numpy()
     activation = activation or (lambda x: np.array(get_activation("gelu")(x)))
     pooled = teacher(features)["pooled_output"]
@@ -143,7 +156,7 @@ def masked_lm_logits(encoder, head, last_hidden_state):
 @every_family
 def test_the_masked_lm_head_of_each_family_agrees_with_pytorch_transformers(family):
     features, expected = expected_of(family, "masked_lm")
-    checkpoint, encoder, _ = load(FIXTURES / family / "masked_lm")
+    checkpoint, encoder = load(family, "masked_lm")
     assert checkpoint.prefix == checkpoint.family.prefix
     states = encoder(features)
     assert_states(states, features, expected)
@@ -228,24 +241,24 @@ def test_settings_of_older_versions_are_neither_lost_nor_added_to():
 
 def layers_of(family, kind):
     """The encoder of a fixture, and what stands above it as Keras layers."""
-    folder = FIXTURES / family / kind
     if kind == "tagger":
-        teacher = Teacher.from_preset(folder)
+        teacher = load_teacher(family, kind)
         return teacher.encoder, "tokens", {"head": teacher.head}
     if kind == "classifier":
-        teacher = TextTeacher.from_preset(folder)
+        teacher = load_teacher(family, kind)
         return teacher.encoder, "texts", {"pooler": teacher.pooler, "head": teacher.head}
-    checkpoint, encoder, _ = load(folder)
+    checkpoint, encoder = load(family, kind)
     if kind == "masked_lm":
-        return encoder, "masked_lm", masked_lm_layers(load_masked_lm_head(checkpoint))
+        head = load_masked_lm_head(checkpoint)
+        return encoder, "masked_lm", masked_lm_layers(head, encoder.config.layer_norm_epsilon)
     if not checkpoint.family.pooler_in_encoder:
         return encoder, "encoder", {}
-    return encoder, "encoder", {"pooler": TextTeacher.from_preset(folder, num_classes=2).pooler}
+    return encoder, "encoder", {"pooler": load_teacher(family, kind).pooler}
 
 
-def masked_lm_layers(head):
+def masked_lm_layers(head, epsilon):
     inputs, outputs = head["mlm_dense.kernel"].shape
-    dense, norm = keras.layers.Dense(outputs), keras.layers.LayerNormalization()
+    dense, norm = keras.layers.Dense(outputs), keras.layers.LayerNormalization(epsilon=epsilon)
     dense.build((None, inputs))
     norm.build((None, outputs))
     dense.set_weights([head["mlm_dense.kernel"], head["mlm_dense.bias"]])
@@ -288,8 +301,8 @@ def test_what_is_written_is_tensor_by_tensor_what_transformers_had_written(famil
 @pytest.mark.parametrize("kind", KINDS)
 @every_family
 def test_transformers_loads_what_is_written(family, kind, tmp_path):
-    transformers = pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
     written(family, kind, tmp_path)
     model_class = {
         "encoder": transformers.AutoModel,
@@ -322,10 +335,21 @@ def tiny(**changes):
     )
 
 
-def dense(inputs, outputs):
-    layer = keras.layers.Dense(outputs)
+def dense(inputs, outputs, **kwargs):
+    layer = keras.layers.Dense(outputs, **kwargs)
     layer.build((None, inputs))
     return layer
+
+
+def masked_lm(epsilon):
+    head = {
+        "mlm_dense.kernel": np.zeros((4, 4)),
+        "mlm_dense.bias": np.zeros(4),
+        "mlm_norm.scale": np.zeros(4),
+        "mlm_norm.bias": np.zeros(4),
+        "mlm_bias": np.zeros(9),
+    }
+    return masked_lm_layers(head, epsilon)
 
 
 @pytest.mark.parametrize(
@@ -336,11 +360,24 @@ def dense(inputs, outputs):
         ({"family": "roberta", "position_offset": 2},
          {"architecture": "encoder", "layers": {"pooler": dense(4, 4)}}, r"must be \[\]"),
         ({}, {"architecture": "tokens", "layers": {"head": dense(5, 2)}},
-         r"head.kernel must be of shape \(4, 2\), received \(5, 2\)"),
+         r"head must have weights .*\(4, 2\).* received .*\(5, 2\)"),
         ({}, {"architecture": "tokens", "layers": {"head": dense(4, 2)}, "label_names": ["O"]},
          "2 different names"),
+        ({}, {"architecture": "tokens", "layers": {"head": dense(4, 2, use_bias=False)}},
+         "head must have weights .*head.bias"),
+        ({}, {"architecture": "texts",
+              "layers": {"pooler": dense(4, 4, activation="relu"), "head": dense(4, 2)}},
+         "pooler of family 'bert' must have the activation tanh, received relu"),
+        ({}, {"architecture": "masked_lm", "layers": masked_lm(1e-3)},
+         "encoder's epsilon 1e-12, received 0.001"),
+        ({}, {"architecture": "masked_lm", "layers": {**masked_lm(1e-12), "mlm_bias": np.ones(8)}},
+         r"mlm_bias must have weights .*\(9,\).*\(8,\)"),
         ({}, {"architecture": "encoder", "label_names": ["O"]}, "has no classes"),
         ({"family": "distilbert"}, {"architecture": "encoder"}, "no place for num_segments=2"),
+        ({"num_segments": 0}, {"architecture": "encoder"}, "no place for num_segments=0"),
+        ({}, {"architecture": "masked_lm",
+              "layers": {**masked_lm(1e-12), "mlm_dense": dense(4, 4, activation="relu")}},
+         "mlm_dense of family 'bert' must have the activation gelu, received relu"),
         ({"embedding_dim": 2}, {"architecture": "encoder"}, "no place for embedding_dim=2"),
         ({"family": "distilbert", "num_segments": 0, "layer_norm_epsilon": 1e-5},
          {"architecture": "encoder"}, "no place for layer_norm_epsilon"),
@@ -367,3 +404,21 @@ def test_a_write_that_fails_leaves_no_config_json_behind(tmp_path, monkeypatch):
         write_checkpoint(tmp_path, tiny(num_layers=2), architecture="encoder")
     with pytest.raises(InputError, match=r"config.json: missing"):
         Checkpoint(tmp_path)
+
+
+def test_a_teacher_of_shared_layers_keeps_the_promises_of_every_model(tmp_path):
+    config = EncoderConfig(
+        vocabulary_size=30, hidden_dim=8, num_layers=2, num_heads=2, max_length=12,
+        intermediate_dim=20, embedding_dim=4, dropout=0.0, attention_dropout=0.0,
+        initializer_range=0.3, family="albert", project_embeddings=True, shared_layers=True,
+    )  # fmt: skip
+    layer = 4 * (8 * 8 + 8) + 2 * 2 * 8 + (8 * 20 + 20) + (20 * 8 + 8)
+    run_model_checks(
+        lambda **kwargs: Teacher(config, num_classes=4, **kwargs),
+        vocabulary_size=30,
+        expected_parameters=(30 + 12 + 2 + 2) * 4 + (4 * 8 + 8) + layer + (8 * 4 + 4),
+        expected_hidden_states=[8, 8, 8],
+        folder=tmp_path,
+        idle_weights=("key/bias",),  # adds the same to all scores of a query: softmax drops it
+        logits_of_float64="float32",
+    )

@@ -250,14 +250,16 @@ def test_other_ways_to_train_end_in_a_report(flags, tmp_path):
 
 def test_d0_trains_and_exports_a_student_a_language(tmp_path):
     folder = tmp_path / "run"
-    done = run(*TINY, "--recipe=D0", "--epochs=1", f"--output_dir={folder}")
+    flags = ("--recipe=D0", "--epochs=1", "--export_inputs=ids")
+    done = run(*TINY, *flags, f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     report = report_of(folder)
     assert [stage["name"] for stage in report["stages"]] == ["en/labels", "ru/labels"]
     english, russian = (student_bytes(folder / "languages" / language) for language in ("en", "ru"))
     assert english != russian
     for language in ("en", "ru"):
-        assert (folder / "export" / language / "saved_model" / "saved_model.pb").exists()
+        exported = folder / "export" / language / "saved_model"
+        assert {path.name for path in exported.glob("*.*")} >= {"saved_model.pb", "task.json"}
 
 
 def test_d0_wants_the_same_languages_everywhere(good):

@@ -14,6 +14,7 @@ from xdistil.distillation.run_directory import RunDirectory
 from xdistil.errors import InputError
 from xdistil.tasks import TrainedModel
 
+TOKENIZERS = Path(__file__).parents[1] / "fixtures" / "tokenizers"
 __all__ = ["encoders", "make_trained", "trained"]
 
 
@@ -24,6 +25,23 @@ def test_a_saved_model_folder_gives_the_same_tags(trained, tmp_path):
     assert again.predict(words) == trained.predict(words)
     assert again.task.labels == trained.task.labels
     assert "| Teacher | none |" in (tmp_path / "model" / "README.md").read_text("utf-8")
+
+
+def test_a_teacher_of_another_family_comes_back_from_its_folder(tmp_path):
+    # Shared layers are stored once; words keep the mark of their beginning.
+    encoder = xdistil.TextEncoder.from_folder(TOKENIZERS / "albert", 32)
+    config = xdistil.EncoderConfig(
+        encoder.vocabulary_size, 8, 2, 2, family="albert", embedding_dim=4, shared_layers=True
+    )
+    labels = xdistil.Labels.from_tags(["B-PER", "O"])
+    task = xdistil.Tagging(labels, encoder)
+    teacher = TrainedModel(xdistil.Teacher(config, task.num_classes), task)
+    teacher.save(tmp_path / "model")
+    again = xdistil.load(tmp_path / "model")
+    assert again.model.count_params() == teacher.model.count_params()
+    assert again.model.encoder_config == config
+    words = [sentence.split() for sentence in SENTENCES]
+    assert again.predict(words) == teacher.predict(words)
 
 
 def test_a_run_directory_stands_for_its_student(trained, tmp_path):

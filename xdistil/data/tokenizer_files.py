@@ -99,24 +99,30 @@ def separate_words(tokenizer: Tokenizer) -> Tokenizer:
     Returns:
         The tokenizer itself where nothing is to be changed, else a changed copy.
     """
-    content = json.loads(tokenizer.to_str())
-    wrong = [part for part in _marking_parts(content) if not _marks_words(part)]
-    if not wrong:
+    if all(map(_marks_words, _marking_parts(tokenizer))):
         return tokenizer
-    for part in wrong:
-        part.update(_MARKING[part["type"]])
+    content = json.loads(tokenizer.to_str())
+    for part in _parts(content["pre_tokenizer"]):
+        part.update(_MARKING.get(part["type"], {}))
     return Tokenizer.from_str(json.dumps(content))
 
 
 def marks_words(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer marks the beginning of each word, see `separate_words`."""
-    return any(map(_marks_words, _marking_parts(json.loads(tokenizer.to_str()))))
+    return any(map(_marks_words, _marking_parts(tokenizer)))
 
 
-def _marking_parts(content: dict[str, Any]) -> list[dict[str, Any]]:
-    part = content["pre_tokenizer"] or {"type": None}
-    parts = part.get("pretokenizers", [part])
-    return [one for one in parts if one["type"] in _MARKING]
+def _marking_parts(tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """The pre-tokenizers that can mark words, as tokenizer.json has them."""
+    if tokenizer.pre_tokenizer is None:
+        return []
+    # Its state alone: the whole file of a large vocabulary takes a second to parse.
+    parts = _parts(json.loads(tokenizer.pre_tokenizer.__getstate__()))
+    return [part for part in parts if part["type"] in _MARKING]
+
+
+def _parts(pre_tokenizer: dict[str, Any]) -> list[dict[str, Any]]:
+    return pre_tokenizer.get("pretokenizers", [pre_tokenizer])
 
 
 def _marks_words(part: dict[str, Any]) -> bool:

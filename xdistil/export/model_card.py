@@ -98,8 +98,8 @@ print(next(predictor.predict([{example}])))
 ```
 
 Without xdistil: cut the text at white space into words, and encode these by `tokenizer.json`
-(library `tokenizers`: `Tokenizer.from_file("tokenizer.json").encode(words, is_pretokenized=True)`
-gives `ids`, `attention_mask` and `type_ids`, and `word_ids` for each piece's word). Pad at the
+(library `tokenizers`: `Tokenizer.from_file("tokenizer.json").encode({words}, is_pretokenized=True)`
+gives `ids`, `attention_mask`, `type_ids`, and the word of each piece as `word_ids`). Pad at the
 right.
 
 ```python
@@ -132,6 +132,7 @@ def ids_use(task: Task, has_segments: bool) -> Use:
         base = PAIR_CLASSIFIER_USE
     text = _IDS_TEXT.format(
         example='"Ada lives in Turin"' if base is not PAIR_CLASSIFIER_USE else '("One", "Two")',
+        words="words" if base is not PAIR_CLASSIFIER_USE else "words, words_of_second",
         segments=", segment_ids=..." if has_segments else "",
         segments_text="; `segment_ids`, the text that a piece is of" if has_segments else "",
         shape="(batch, length, classes)" if per_piece else "(batch, classes)",

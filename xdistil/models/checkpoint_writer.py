@@ -6,17 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from xdistil.data.atomic_files import make_folder, write_json
 from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
-from xdistil.models.activations import activation_for_checkpoint
+from xdistil.models.activations import activation_for_checkpoint, get_activation
 from xdistil.models.checkpoints import read_encoder_config
 from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.families import FAMILIES, Family
-from xdistil.models.masked_lm_head import masked_lm_names, masked_lm_shapes
+from xdistil.models.masked_lm_head import (
+    masked_lm_activation,
+    masked_lm_names,
+    masked_lm_shapes,
+)
 from xdistil.models.stored_weights import last_parts, stored_names, to_stored
 
 # What transformers calls a model of each architecture, and what stands above its encoder.
@@ -59,14 +64,15 @@ def write_checkpoint(
             (texts), `mlm_dense` and `mlm_norm`, and `mlm_bias`, a variable of shape
             `(vocabulary_size,)` (masked_lm; the output matrix is the word-piece embedding). Of a
             plain encoder `pooler`, where its family has one and you have it: transformers makes a
-            fresh one otherwise.
+            fresh one otherwise. `pooler` and `mlm_dense` have the activation of their family, or
+            none, where it is applied after them; `mlm_norm` has the encoder's epsilon.
         label_names: Names of the classes in the order of the head's rows. None: `LABEL_0`, ...
         pad_token_id: For config.json. None: 0, or what the positions of the family count from.
 
     Raises:
-        ValueError: an unknown architecture; layers that are not those of the architecture, or of
-            another shape; label names that do not fit; an encoder that the family cannot store,
-            such as one with segments in DistilBERT.
+        ValueError: an unknown architecture; layers that are not those of the architecture, of
+            another shape, or that compute otherwise; label names that do not fit; an encoder that
+            the family cannot store, such as one with segments in DistilBERT.
         StorageError: The disk is full, or the folder cannot be written.
 
     Example:
@@ -143,6 +149,8 @@ def _check_readable(config: EncoderConfig, settings: dict[str, Any]) -> None:
         raise ValueError(f"`encoder` cannot be written: {error}.") from None
     wanted, found = vars(config), vars(read)
     wrong = [f"{name}={wanted[name]!r}" for name in wanted if wanted[name] != found[name]]
+    if not config.num_segments and "embeddings.segment" in FAMILIES[config.family].weights:
+        wrong = ["num_segments=0"]  # its models add a segment to every piece
     if wrong:
         raise ValueError(
             f"`encoder` cannot be written in the format of family {config.family!r}, which has no "
@@ -168,47 +176,63 @@ def _stored_layers(
 ) -> dict[str, np.ndarray]:
     """Tensors of what stands above the encoder."""
     family = FAMILIES[config.family]
-    texts = "pooler" in layers and "head" in layers
-    shapes = _shapes(config, layers)
+    _check_computation(config, layers)
+    stems = {
+        "head": family.text_head if "pooler" in layers else family.head,
+        "pooler": (prefix if family.pooler_in_encoder else "") + family.pooler,
+    }
     tensors = {}
     for name, layer in layers.items():
-        for neutral, value in _arrays(name, layer).items():
-            if value.shape != shapes[neutral]:
-                raise ValueError(
-                    f"`layers`: {neutral} must be of shape {shapes[neutral]}, received "
-                    f"{value.shape}."
-                )
-            part = neutral.rpartition(".")[2]
-            if name == "head":
-                stem = family.text_head if texts else family.head
-                stored = last_parts(stem, part)[0]
-            elif name == "pooler":
-                stem = family.pooler
-                stored = (prefix if family.pooler_in_encoder else "") + last_parts(stem, part)[0]
+        for neutral, value in _checked_arrays(config, name, layer).items():
+            if name in stems:
+                stored = last_parts(stems[name], neutral.rpartition(".")[2])[0]
             else:
                 stored = masked_lm_names(family, neutral)[0]
             tensors[stored] = to_stored(neutral, value)
     return tensors
 
 
-def _shapes(config: EncoderConfig, layers: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    width = config.hidden_dim
-    shapes = {
-        **masked_lm_shapes(config),
-        "pooler.kernel": (width, width),
-        "pooler.bias": (width,),
+def _check_computation(config: EncoderConfig, layers: dict[str, Any]) -> None:
+    """What the family computes is in no file: the layers must do the same."""
+    activations = {
+        "pooler": FAMILIES[config.family].pooler_activation,
+        "mlm_dense": masked_lm_activation(config),
     }
-    if "head" in layers:
-        rows = layers["head"].kernel.shape[-1]
-        shapes.update({"head.kernel": (width, rows), "head.bias": (rows,)})
-    return shapes
+    for name, expected in activations.items():
+        found = getattr(layers.get(name), "activation", None)
+        # A layer without one has it applied after it.
+        if found not in (None, keras.activations.linear, get_activation(expected)):
+            raise ValueError(
+                f"`layers`: {name} of family {config.family!r} must have the activation "
+                f"{expected}, received {found.__name__}."
+            )
+    epsilon = getattr(layers.get("mlm_norm"), "epsilon", config.layer_norm_epsilon)
+    if epsilon != config.layer_norm_epsilon:
+        raise ValueError(
+            f"`layers`: mlm_norm must have the encoder's epsilon {config.layer_norm_epsilon}, "
+            f"received {epsilon}."
+        )
 
 
-def _arrays(name: str, layer: Any) -> dict[str, np.ndarray]:
+def _checked_arrays(config: EncoderConfig, name: str, layer: Any) -> dict[str, np.ndarray]:
     """The arrays of a layer, or of a lone variable, by neutral names."""
-    if not hasattr(layer, "weights"):
-        return {name: _float32(layer)}
-    return {f"{name}.{_PARTS[weight.name]}": _float32(weight) for weight in layer.weights}
+    if hasattr(layer, "weights"):
+        weights = {f"{name}.{_PARTS.get(one.name, one.name)}": one for one in layer.weights}
+    else:
+        weights = {name: layer}
+    arrays = {neutral: _float32(weight) for neutral, weight in weights.items()}
+    expected = {
+        neutral: shape
+        for neutral, shape in masked_lm_shapes(config).items()
+        if neutral == name or neutral.startswith(f"{name}.")
+    }
+    if not expected:  # pooler or head
+        columns = config.hidden_dim if name == "pooler" else layer.kernel.shape[-1]
+        expected = {f"{name}.kernel": (config.hidden_dim, columns), f"{name}.bias": (columns,)}
+    found = {neutral: value.shape for neutral, value in arrays.items()}
+    if found != expected:
+        raise ValueError(f"`layers`: {name} must have weights {expected}, received {found}.")
+    return arrays
 
 
 def _float32(variable: Any) -> np.ndarray:

@@ -198,7 +198,7 @@ def read_encoder_config(family: Family, config: dict[str, Any], source: object) 
             "gelu_new, relu or silu"
         )
     for key, value in {"position_embedding_type": "absolute", **family.required}.items():
-        if config.get(key) not in (None, value):
+        if (config.get(key) or value) != value:
             raise InputError(f"{source}: {key} is {config[key]!r}; only {value!r} is known")
     try:
         read = EncoderConfig(family=family.name, **fields)

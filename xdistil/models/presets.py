@@ -9,8 +9,10 @@ from pathlib import Path
 from xdistil.errors import InputError
 
 # All that a checkpoint and its tokenizer need; never a pickle.
-_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "*.txt"]
-_FILES += ["vocab.json", "special_tokens_map.json"]
+_FILES = [
+    *("config.json", "*.safetensors", "*.safetensors.index.json"),
+    *("tokenizer*", "special_tokens_map.json", "*.txt", "vocab.json"),
+]
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
