@@ -11,6 +11,8 @@ FLAGS = flags.FLAGS
 IRRELEVANT_FLAGS = (
     *("output_dir", "overwrite", "checkpoint_minutes", "teacher", "text_file", "dev_file"),
 )
+#: Of `xdistil.models.layer_choice.chosen_layers`.
+RULES = ("spread", "first")
 _ONLY_FOR_STUDENTS = (
     *("num_layers", "student_layers", "student_init", "fold_segments", "alpha_ce", "alpha_mlm"),
     *("alpha_cos", "temperature", "masked_only"),
@@ -76,13 +78,14 @@ def _define_student_flags() -> None:
     flags.DEFINE_integer(
         "num_layers",
         None,
-        "The student's layers, spread evenly over the teacher's; default: half of them.",
+        "The student's layers; default: half of the teacher's, or as many as --student_layers.",
         lower_bound=1,
     )
-    flags.DEFINE_list(
+    flags.DEFINE_string(
         "student_layers",
-        [],
-        "The teacher's layers themselves, counted from 0 as in its checkpoint: 0,2,4,7,9,11.",
+        "spread",
+        "The teacher's layers that the student begins with: `spread` evenly, the `first` ones, or "
+        "numbers from 1, such as 1,3,5,8,10,12.",
     )
     flags.DEFINE_enum(
         "student_init", "teacher", ["teacher", "random"], "Where the student's weights begin."
@@ -146,11 +149,18 @@ def check_flags() -> None:
             raise InputError(f"--{given[0]} is for a student; --train=teacher has none.")
     if not FLAGS.alpha_ce + FLAGS.alpha_mlm + FLAGS.alpha_cos:
         raise InputError("--alpha_ce, --alpha_mlm and --alpha_cos are all 0: nothing to learn.")
-    if FLAGS.num_layers and FLAGS.student_layers:
-        raise InputError("--num_layers and --student_layers: give one of the two.")
-    if not all(layer.strip().isdecimal() for layer in FLAGS.student_layers):
+    if FLAGS.student_layers not in RULES:
+        if FLAGS.num_layers:
+            raise InputError("--num_layers and numbers in --student_layers: give one of the two.")
+        if not all(layer.strip().isdecimal() for layer in FLAGS.student_layers.split(",")):
+            raise InputError(
+                f"--student_layers={FLAGS.student_layers}: expected {', '.join(RULES)}, or whole "
+                "numbers from 1."
+            )
+    if FLAGS.batch_size % (FLAGS.micro_batch_size * FLAGS.logical_devices):
         raise InputError(
-            f"--student_layers={','.join(FLAGS.student_layers)}: expected whole numbers from 0."
+            f"--batch_size={FLAGS.batch_size} is no multiple of "
+            f"--micro_batch_size={FLAGS.micro_batch_size} times the devices."
         )
     if FLAGS.min_length > FLAGS.seq_len:
         raise InputError(

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from absl import flags
 from device_flags import strategy_scope
-from pretraining_flags import IRRELEVANT_FLAGS
+from pretraining_flags import IRRELEVANT_FLAGS, RULES
 
 from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.encoding import TextEncoder
@@ -74,16 +74,16 @@ class PretrainingJob:
     def _layers(self) -> list[int]:
         """The teacher's layers that the student begins with, from 1."""
         depth = self.teacher_config.num_layers
-        if not FLAGS.student_layers:
+        if FLAGS.student_layers in RULES:
             size = FLAGS.num_layers or max(1, depth // 2)
             if size > depth:
                 raise InputError(f"--num_layers={size}: the teacher has {depth}.")
-            return list(chosen_layers("spread", depth, size))
-        layers = [int(layer) + 1 for layer in FLAGS.student_layers]
-        if layers != sorted(set(layers)) or layers[-1] > depth:
+            return list(chosen_layers(FLAGS.student_layers, depth, size))
+        layers = [int(layer) for layer in FLAGS.student_layers.split(",")]
+        if layers != sorted(set(layers)) or not 1 <= layers[0] <= layers[-1] <= depth:
             raise InputError(
-                f"--student_layers={','.join(FLAGS.student_layers)}: expected numbers from 0 to "
-                f"{depth - 1}, ascending."
+                f"--student_layers={FLAGS.student_layers}: expected numbers from 1 to {depth}, "
+                "ascending."
             )
         return layers
 
@@ -194,7 +194,7 @@ class PretrainingJob:
             trained=FLAGS.train,
             seed=FLAGS.seed,
             parameters=count_parameters(result.model),
-            layers=None if self.layers is None else [layer - 1 for layer in self.layers],
+            layers=self.layers,
             teacher={
                 "name": FLAGS.teacher,
                 "parameters": count_parameters(teacher or result.model),

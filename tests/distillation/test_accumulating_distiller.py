@@ -22,7 +22,7 @@ FORMULA = PretrainingSettings()
 
 def trained(steps, settings=FORMULA, clip=None, jit_compile=None):
     """Weights after training on the steps, and the logs; eagerly, unless XLA is chosen or not."""
-    student, teacher = tiny_masked_lm(seed=2), tiny_masked_lm(seed=1)
+    student, teacher = tiny_masked_lm(seed=2, layers=1), tiny_masked_lm(seed=1, layers=1)
     weights, losses = zip(*settings.losses(teacher.num_layers), strict=True)
     distiller = AccumulatingDistiller(student, losses, weights, teacher=teacher)
     optimizer = keras.optimizers.SGD(0.1, global_clipnorm=clip)
@@ -68,7 +68,7 @@ def test_a_mean_of_means_would_be_another_step(whole):
     of_means = np.mean([logs["ce"] for logs in alone])
     weighted = np.average([logs["ce"] for logs in alone], weights=totals)
     assert weighted == pytest.approx(whole[1]["ce"], rel=1e-5)
-    assert abs(of_means - weighted) > 1e-3 * weighted
+    assert abs(of_means - weighted) > 1e-4 * weighted  # ten times what the tests above allow
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -85,7 +85,7 @@ def test_logits_at_masks_alone_give_the_losses_of_all_positions(jit_compile):
 def test_the_clip_is_that_of_the_whole_batch():
     whole = trained([step_of([ROWS], [12], 12)], clip=0.05)[0]
     parts = trained([step_of([ROWS[:4], ROWS[4:8], ROWS[8:]], [12] * 3, 4)], clip=0.05)[0]
-    before = tiny_masked_lm(seed=2).get_weights()
+    before = tiny_masked_lm(seed=2, layers=1).get_weights()
     moved = np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(whole, before, strict=True)))
     assert moved == pytest.approx(0.1 * 0.05, rel=1e-3)
     for one, two in zip(whole, parts, strict=True):
@@ -94,7 +94,7 @@ def test_the_clip_is_that_of_the_whole_batch():
 
 def test_the_losses_are_the_formulas_of_the_paper(whole):
     """Triple loss of the first step, position by position in numpy, padding left out."""
-    student, teacher = tiny_masked_lm(seed=2), tiny_masked_lm(seed=1)
+    student, teacher = tiny_masked_lm(seed=2, layers=1), tiny_masked_lm(seed=1, layers=1)
     ce, mlm, cos = [], [], []
     for pieces, labels in ROWS:
         s, t = (model({"token_ids": pieces[None]}) for model in (student, teacher))
@@ -121,9 +121,9 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 import test_accumulating_distiller as one
 from xdistil.data.batching import sized
 parts = [one.ROWS[:3], one.ROWS[3:5], one.ROWS[5:6], one.ROWS[6:9]]
-steps = [one.step_of(parts, [12, 12, 16, 12], 3)] * 2
+steps = [one.step_of(parts, [12] * 4, 3)] * 2
 one.steps_dataset = lambda steps, make=one.steps_dataset: sized(make(steps), len(steps))
-alone = one.trained(steps, clip=0.05, jit_compile=False)
+alone = one.trained(steps, clip=0.05)
 with strategy.scope():
     together = one.trained(steps, clip=0.05, jit_compile=False)
 assert strategy.num_replicas_in_sync == 2

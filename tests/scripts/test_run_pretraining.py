@@ -102,15 +102,16 @@ def test_masked_language_modeling_lowers_the_teachers_perplexity(teacher_run):
     assert report["perplexity"] == min(epoch["dev_perplexity"] for epoch in report["epochs"])
     assert [epoch["epoch"] for epoch in report["epochs"]] == list(range(1, 9))
     assert report["pieces_per_second"] > 0 and report["text"]["held_out_examples"] > 0
-    assert (teacher_run / "run.log").read_text("utf-8").count("dev_perplexity") == 8
+    assert "held-out perplexity" in (teacher_run / "run.log").read_text("utf-8")
 
 
 def test_the_student_begins_near_its_teacher_and_the_report_tells_every_term(student_run):
     report = load_pretraining_report(student_run)
-    assert report["layers"] == [0, 2]
+    assert report["layers"] == [1, 3]
     assert report["teacher"]["parameters"] > report["parameters"]
-    assert report["teacher"]["perplexity"] < report["perplexity_before"]
-    assert report["perplexity"] < report["perplexity_before"]
+    # A student of random weights would begin at the size of the vocabulary, above 30.
+    assert report["perplexity_before"] < 1.3 * report["teacher"]["perplexity"]
+    assert report["perplexity"] <= report["perplexity_before"]
     for epoch in report["epochs"]:
         total = 5 * epoch["ce"] + 2 * epoch["mlm"] + epoch["cos"]
         assert epoch["loss"] == pytest.approx(total, rel=1e-5)
@@ -169,12 +170,12 @@ def test_the_same_command_does_nothing_anew_and_another_is_refused(student_flags
 
 def test_without_softened_pieces_a_random_student_needs_no_head(data, tmp_path):
     flags = [*TINY, f"--teacher={data / 'plain'}", f"--text_file={data / 'a.txt'}", "--smoke"]
-    flags += ["--alpha_ce=0", "--student_init=random", "--student_layers=1"]
+    flags += ["--alpha_ce=0", "--student_init=random", "--student_layers=2"]
     done = run(*flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-3000:]
     report = load_pretraining_report(tmp_path / "run")
     assert set(report["epochs"][0]) & {"ce", "mlm", "cos"} == {"mlm", "cos"}
-    assert report["layers"] == [1] and report["text"]["examples"] <= 64
+    assert report["layers"] == [2] and report["text"]["examples"] <= 64
 
 
 def test_bad_flags_and_text_are_one_line(data, tmp_path):
@@ -183,13 +184,14 @@ def test_bad_flags_and_text_are_one_line(data, tmp_path):
     assert "no masked-LM head" in error_of(run(*good, "--overwrite"))
     for flags, words in (
         (["--num_layers=4"], "the teacher has 3"),
-        (["--student_layers=0,3"], "from 0 to 2"),
-        (["--student_layers=0,1", "--num_layers=2"], "one of the two"),
-        (["--student_layers=a"], "whole numbers"),
+        (["--student_layers=0,3"], "from 1 to 3"),
+        (["--student_layers=1,2", "--num_layers=2"], "one of the two"),
+        (["--student_layers=last"], "expected spread, first, or whole numbers"),
         (["--train=teacher", "--alpha_ce=1"], "--alpha_ce is for a student"),
         (["--alpha_ce=0", "--alpha_mlm=0", "--alpha_cos=0"], "nothing to learn"),
         (["--seq_len=64"], "reads at most 16"),
         (["--min_length=17"], "--min_length=17"),
+        (["--batch_size=12"], "--batch_size=12 is no multiple of --micro_batch_size=8"),
         (["--text_file=nowhere/*.txt"], "nowhere"),
     ):
         assert words in error_of(run(*good, *flags))
@@ -197,5 +199,3 @@ def test_bad_flags_and_text_are_one_line(data, tmp_path):
     bad.write_bytes(b"baka\n\xff\n")
     out = f"--output_dir={tmp_path / 'bad'}"
     assert "bad.txt:2: invalid UTF-8" in error_of(run(*good, f"--text_file={bad}", out))
-    teacher = [*good, "--train=teacher", f"--output_dir={tmp_path / 'odd'}"]
-    assert "no multiple of micro_batch_size" in error_of(run(*teacher, "--batch_size=12"))

@@ -153,16 +153,21 @@ def write_pretraining_text(
 def _refuse_empty(stores, files, dev_files, settings: TextSettings) -> None:
     if not stores["train"].examples:
         raise InputError(
-            f"{', '.join(map(str, files))}: no example of at least {settings.min_length} pieces: "
+            f"{_named(files)}: no example of at least {settings.min_length} pieces: "
             "give more text, put its lines together, or lower the least length"
         )
     if not stores["dev"].examples:
-        where = ", ".join(map(str, dev_files or files))
         share = "" if dev_files else f" in the held-out share of {settings.dev_share:g}"
         raise InputError(
-            f"{where}: no held-out example of at least {settings.min_length} pieces{share}: give "
-            "more text, a larger share, or files of held-out text"
+            f"{_named(dev_files or files)}: no held-out example of at least "
+            f"{settings.min_length} pieces{share}: give more text, a larger share, or files of "
+            "held-out text"
         )
+
+
+def _named(files: Sequence[str]) -> str:
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return ", ".join(map(str, files[:3])) + more
 
 
 class _Source:

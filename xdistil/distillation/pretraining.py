@@ -134,6 +134,10 @@ class PretrainingRun:
         for layers in self.model.layer_groups.values():
             for layer in layers:
                 layer.trainable = True
+        logger.info(
+            "%s: held-out perplexity %.2f after epoch %d of %d",
+            *(record["name"], -record["dev_metric"], record["best_epoch"], record["epochs"]),
+        )
         history = self.trainer.directory.history()
         self._write_models(record)
         return PretrainingResult(

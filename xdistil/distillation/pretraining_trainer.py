@@ -25,6 +25,9 @@ from xdistil.distillation.stages import Stage
 from xdistil.distillation.state import save_state
 from xdistil.errors import InputError
 
+# Masks are drawn over a batch: another number here would make scores of older runs others.
+_HELD_OUT_BATCH = 16
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskedLMData(StageData):
@@ -78,11 +81,11 @@ class MaskedLMData(StageData):
         return count_steps(batches, batch_size // self.micro_batch_size)
 
     def held_out_batches(self) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-        """Held-out text under the same masks at each call."""
+        """Held-out text under the same masks at each call, whatever the micro-batches' size."""
         return held_out_batches(
             self.dev,
             lengths=self.lengths,
-            batch_size=self.micro_batch_size,
+            batch_size=_HELD_OUT_BATCH,
             masker=self.dev_masker,
         )
 

@@ -134,8 +134,8 @@ class MaskedLM(keras.Model):
         head = load_masked_lm_head(checkpoint)
         if head is None and need_head:
             raise InputError(
-                f"{checkpoint.folder}: has no masked-LM head, so it predicts no pieces; train it "
-                "as a masked language model first"
+                f"{checkpoint.folder}: has no masked-LM head, so it predicts no pieces; train one "
+                "first (run_pretraining.py --train=teacher)"
             )
         model = cls(config, **kwargs)
         load_encoder_weights(model.encoder, checkpoint)

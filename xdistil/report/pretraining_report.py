@@ -40,7 +40,7 @@ def build_pretraining_report(
         trained: `student` or `teacher`.
         seed: of the run.
         parameters: of the model that was trained.
-        layers: the teacher's layers that the student began with, from 0; `None` for a teacher.
+        layers: the teacher's layers that the student began with, from 1; `None` for a teacher.
         teacher: `{name, parameters, perplexity}`; the last on held-out text, `None` where the
             teacher itself was trained.
         text: `{examples, pieces, held_out_examples}`; pieces of one epoch, special tokens counted.
