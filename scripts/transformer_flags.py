@@ -68,6 +68,12 @@ def define_transformer_flags() -> None:
         "A finished run or its student, which learns on, for the same labels or others; "
         "--recipe=labels (D0-S) then needs no --teacher.",
     )
+    flags.register_multi_flags_validator(
+        ["teacher", "continue_from"],
+        lambda given: any(given.values()),
+        # As absl says it of a required flag.
+        message="flag --teacher=None: Flag --teacher must have a value",
+    )
     flags.DEFINE_enum(
         "student_layers_from",
         None,
