@@ -68,7 +68,9 @@ def test_a_missing_label_file_is_named(tmp_path):
         Labels.from_file(tmp_path / "labels.tsv")
 
 
-@pytest.mark.parametrize("names", [[], ["O", "O"], ["O", ""], ["O", "B PER"]])
+@pytest.mark.parametrize(
+    "names", [[], ["O", "O"], ["O", ""], ["O", "B  PER"], ["O", "B\tPER"], ["O", " B"]]
+)
 def test_names_that_are_no_labels_are_refused(names):
     with pytest.raises(InputError):
         Labels(names)
