@@ -1,8 +1,8 @@
 """Runs the project's programs for tests, without a wait for the import of TensorFlow each time.
 
 Each run is a process of its own, as when a user starts it, but forked from one that holds the
-libraries already and has done nothing with them. Tests that kill a program, or look at how it
-begins, start it by `subprocess` instead.
+libraries already and has done nothing with them. Tests that look at how a program begins, or that
+want a hash seed of its own for it, start it by `subprocess` instead.
 """
 
 import atexit
@@ -11,9 +11,11 @@ import io
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,10 +43,9 @@ def run_forked(
     Returns:
         Exit status, and what it wrote, as bytes.
     """
-    arguments = [str(argument) for argument in arguments]
     if not hasattr(os, "fork"):
         return subprocess.run(
-            [sys.executable, *arguments],
+            [sys.executable, *map(str, arguments)],
             input=stdin,
             capture_output=True,
             cwd=cwd,
@@ -52,33 +53,93 @@ def run_forked(
             timeout=timeout,
             check=False,
         )
-    with tempfile.TemporaryDirectory() as folder:
-        streams = {name: str(Path(folder, name)) for name in _STREAMS}
+    process = ForkedProgram(arguments, stdin=stdin, cwd=cwd, env=env)
+    status = process.wait(timeout)
+    return subprocess.CompletedProcess(process.arguments, status, process.stdout, process.stderr)
+
+
+class ForkedProgram:
+    """A program that runs while the test goes on, as `subprocess.Popen` starts one.
+
+    Args:
+        arguments, stdin, cwd, env: as for `run_forked`.
+        file_size: bytes that none of its files may outgrow, as if the disk were full.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[object],
+        *,
+        stdin: bytes = b"",
+        cwd: str | os.PathLike | None = None,
+        env: Mapping[str, str] | None = None,
+        file_size: int | None = None,
+    ):
+        self.arguments = [str(argument) for argument in arguments]
+        self._folder = tempfile.TemporaryDirectory()
+        streams = {name: str(Path(self._folder.name, name)) for name in _STREAMS}
         Path(streams["stdin"]).write_bytes(stdin)
+        self._streams = {name: Path(path) for name, path in streams.items()}
+        self._status: int | None = None
         request = {
-            "arguments": arguments,
+            "arguments": self.arguments,
             "cwd": str(cwd or Path.cwd()),
             "env": {**os.environ, **(env or {})},
-            "timeout": timeout,
+            "file_size": file_size,
             **streams,
         }
-        server = _server()
-        server.stdin.write(json.dumps(request).encode() + b"\n")
-        server.stdin.flush()
-        answer = server.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the process that starts programs has ended ({server.wait()})")
-        status = json.loads(answer)
-        if status is None:
-            raise subprocess.TimeoutExpired(arguments, timeout)
-        outputs = [Path(streams[name]).read_bytes() for name in ("stdout", "stderr")]
-    return subprocess.CompletedProcess(arguments, status, *outputs)
+        self.pid = _ask(request)
+
+    @property
+    def stdout(self) -> bytes:
+        return self._streams["stdout"].read_bytes()
+
+    @property
+    def stderr(self) -> bytes:
+        return self._streams["stderr"].read_bytes()
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; `None` while it runs."""
+        if self._status is None:
+            self._status = _ask({"ended": self.pid})
+        return self._status
+
+    def wait(self, timeout: float = 400) -> int:
+        """The exit status; it is killed if it takes longer than the seconds."""
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                self.send_signal(signal.SIGKILL)
+                raise subprocess.TimeoutExpired(self.arguments, timeout)
+            time.sleep(0.02)
+        return self._status
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait_for(self, path: Path, timeout: float = 300) -> None:
+        """Waits until the program has made the file or folder."""
+        deadline = time.monotonic() + timeout
+        while not path.exists():
+            assert self.poll() is None, self.stderr.decode("utf-8")[-3000:]
+            assert time.monotonic() < deadline, f"no {path} in {timeout} s"
+            time.sleep(0.01)
 
 
 def as_text(done: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
     """The same with strings for what it wrote."""
     done.stdout, done.stderr = done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
     return done
+
+
+def _ask(request: Mapping[str, object]) -> int | None:
+    server = _server()
+    server.stdin.write(json.dumps(request).encode() + b"\n")
+    server.stdin.flush()
+    answer = server.stdout.readline()
+    if not answer:
+        raise RuntimeError(f"the process that starts programs has ended ({server.wait()})")
+    return json.loads(answer)
 
 
 @functools.cache
@@ -109,27 +170,15 @@ def _serve() -> None:
 
     for line in requests:
         request = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            _become(request)
-        answers.write(json.dumps(_wait(child, request["timeout"])).encode() + b"\n")
+        if "ended" in request:
+            ended, status = os.waitpid(request["ended"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if ended else None
+        else:
+            answer = os.fork()
+            if answer == 0:
+                _become(request)
+        answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
-
-
-def _wait(child: int, timeout: float) -> int | None:
-    """The exit status, negative for a signal; `None` if it took too long."""
-    import signal
-    import time
-
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
 
 
 def _become(request: Mapping[str, object]) -> None:
@@ -139,6 +188,10 @@ def _become(request: Mapping[str, object]) -> None:
         os.environ.clear()
         os.environ.update(request["env"])
         os.chdir(request["cwd"])
+        if request["file_size"]:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
         for number, (name, mode) in enumerate(zip(_STREAMS, ("rb", "wb", "wb"), strict=True)):
             with open(request[name], mode) as file:
                 os.dup2(file.fileno(), number)

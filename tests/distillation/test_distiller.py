@@ -1,8 +1,6 @@
 """`Distiller`: masked losses, the same number at any padding, batch size and split."""
 
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import keras
@@ -11,6 +9,8 @@ import pytest
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from forked_programs import as_text, run_forked
 from tiny_models import LAYER, padded_batch, sentences, tiny_student, tiny_teacher
 
 from xdistil.distillation.distiller import Distiller
@@ -154,59 +154,55 @@ def test_names_and_weights_are_checked():
         Distiller(tiny_student(), LOSSES, [1.0])
 
 
-@pytest.mark.parametrize(
-    ("jit_compile", "clip_norm"), [(False, 0.1), (True, None)], ids=["clipped", "xla"]
-)
-def test_two_devices_take_the_steps_of_one(jit_compile, clip_norm):
-    # In a process of its own: devices are split before TensorFlow starts. An uneven batch, an
-    # empty half of a batch, dropout off, frozen layers, XLA, a norm below every step's.
-    program = textwrap.dedent(
-        f"""
-        import sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import numpy as np, keras, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        halves = [tf.config.LogicalDeviceConfiguration()] * 2
-        tf.config.set_logical_device_configuration(cpu, halves)
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-        from test_distiller import LOSSES, dataset, with_targets
-        from tiny_models import *
-        from xdistil.distillation.distiller import Distiller
-        teacher = tiny_teacher()
-        batches = [
-            with_targets(teacher, padded_batch(sentences(n, seed=n), 9, empty_rows=e))
-            for n, e in ((7, 1), (2, 6), (8, 0))
-        ]
-        data = dataset(batches)
-        options = tf.data.Options()
-        by_data = tf.data.experimental.AutoShardPolicy.DATA
-        options.experimental_distribute.auto_shard_policy = by_data
-        data = data.with_options(options)
+# Devices are split before TensorFlow starts. An uneven batch, an empty half of a batch, dropout
+# off, frozen layers, XLA, a norm below every step's. The one device takes its steps op by op.
+TWO_DEVICES = """
+import sys
+sys.path.insert(0, {folder!r})
+import numpy as np, keras, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from test_distiller import LOSSES, dataset, with_targets
+from tiny_models import *
+from xdistil.distillation.distiller import Distiller
+teacher = tiny_teacher()
+batches = [
+    with_targets(teacher, padded_batch(sentences(n, seed=n), 9, empty_rows=e))
+    for n, e in ((7, 1), (2, 6), (8, 0))
+]
+data = dataset(batches)
+options = tf.data.Options()
+options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+data = data.with_options(options)
 
-        def train():
-            student = tiny_student()
-            student.layer_groups["embedding"][0].trainable = False
-            distiller = Distiller(student, LOSSES)
-            optimizer = keras.optimizers.SGD(0.1, global_clipnorm={clip_norm})
-            distiller.compile(optimizer=optimizer, jit_compile={jit_compile})
-            history = distiller.fit(data, epochs=3, verbose=0).history
-            scores = distiller.evaluate(data, verbose=0, return_dict=True)
-            return student.get_weights(), history, scores
+def train(clip_norm, **how):
+    student = tiny_student()
+    student.layer_groups["embedding"][0].trainable = False
+    distiller = Distiller(student, LOSSES)
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=clip_norm)
+    distiller.compile(optimizer=optimizer, **how)
+    history = distiller.fit(data, epochs=2, verbose=0).history
+    scores = distiller.evaluate(data, verbose=0, return_dict=True)
+    return student.get_weights(), history, scores
 
-        alone = train()
-        with strategy.scope():
-            together = train()
-        assert strategy.num_replicas_in_sync == 2
-        for a, b in zip(alone[0], together[0]):
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-        for name, values in alone[1].items():
-            np.testing.assert_allclose(values, together[1][name], rtol=1e-5)
-        for name, value in alone[2].items():
-            np.testing.assert_allclose(value, together[2][name], rtol=1e-5)
-        print("equal")
-        """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False
-    )
+for jit_compile, clip_norm in ((False, 0.1), (True, None)):
+    alone = train(clip_norm, run_eagerly=True, jit_compile=False)
+    with strategy.scope():
+        together = train(clip_norm, jit_compile=jit_compile)
+    assert strategy.num_replicas_in_sync == 2
+    for a, b in zip(alone[0], together[0]):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    for name, values in alone[1].items():
+        np.testing.assert_allclose(values, together[1][name], rtol=1e-5)
+    for name, value in alone[2].items():
+        np.testing.assert_allclose(value, together[2][name], rtol=1e-5)
+print("equal")
+"""
+
+
+def test_two_devices_take_the_steps_of_one(tmp_path):
+    program = tmp_path / "two_devices.py"
+    program.write_text(TWO_DEVICES.format(folder=str(Path(__file__).parent)), "utf-8")
+    done = as_text(run_forked([program]))
     assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]

@@ -27,17 +27,17 @@ import json, sys
 import tensorflow as tf
 import tensorflow_text
 
-columns = json.loads(sys.stdin.read())
-signatures = tf.saved_model.load(sys.argv[1]).signatures
-found = signatures["serving_default"](**{k: tf.constant(v) for k, v in columns.items()})
-names = signatures["labels"]()["labels"].numpy().tolist()
+for folder, columns in json.loads(sys.stdin.read()):
+    signatures = tf.saved_model.load(folder).signatures
+    found = signatures["serving_default"](**{k: tf.constant(v) for k, v in columns.items()})
+    names = signatures["labels"]()["labels"].numpy().tolist()
+    print(json.dumps({
+        "labels": [name.decode() for name in names],
+        "label": [name.decode() for name in found["label"].numpy().tolist()],
+        "probabilities": found["probabilities"].numpy().tolist(),
+    }))
 for package in ("xdistil", "transformers", "tokenizers", "keras_hub"):
     assert package not in sys.modules, package
-print(json.dumps({
-    "labels": [name.decode() for name in names],
-    "label": [name.decode() for name in found["label"].numpy().tolist()],
-    "probabilities": found["probabilities"].numpy().tolist(),
-}))
 """
 
 
@@ -90,19 +90,16 @@ def test_which_text_comes_first_is_seen(classify_pairs):
     assert np.abs(probabilities(one, other) - probabilities(other, one)).max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["texts", "pairs"])
-def test_a_fresh_process_needs_tensorflow_alone(request, kind, sentences, pairs, tmp_path):
-    if kind == "texts":
-        trained, folder = (request.getfixturevalue(n) for n in ("classifier", "classifier_folder"))
-        inputs, columns, names = sentences, {"text": sentences}, LABELS
-    else:
-        trained = request.getfixturevalue("pair_classifier")
-        folder = request.getfixturevalue("pair_classifier_folder")
-        first, second = zip(*pairs, strict=True)
-        inputs, columns, names = pairs, {"text": first, "text_pair": second}, PAIR_LABELS
+def test_a_fresh_process_needs_tensorflow_alone(request, sentences, pairs, tmp_path):
+    first, second = zip(*pairs, strict=True)
+    cases = {
+        "classifier": ({"text": sentences}, sentences, LABELS),
+        "pair_classifier": ({"text": first, "text_pair": second}, pairs, PAIR_LABELS),
+    }
+    folders = {name: str(request.getfixturevalue(f"{name}_folder")) for name in cases}
     done = subprocess.run(
-        [sys.executable, "-c", FRESH_PROCESS, str(folder)],
-        input=json.dumps(columns),
+        [sys.executable, "-c", FRESH_PROCESS],
+        input=json.dumps([(folders[name], case[0]) for name, case in cases.items()]),
         capture_output=True,
         text=True,
         cwd=tmp_path,
@@ -110,10 +107,14 @@ def test_a_fresh_process_needs_tensorflow_alone(request, kind, sentences, pairs,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["labels"] == list(names)
-    assert found["label"] == trained.predict(inputs)
-    np.testing.assert_allclose(found["probabilities"], expected_of(trained, inputs)[0], atol=1e-5)
+    for line, (name, (_, inputs, labels)) in zip(
+        done.stdout.splitlines(), cases.items(), strict=True
+    ):
+        found, trained = json.loads(line), request.getfixturevalue(name)
+        assert found["labels"] == list(labels)
+        assert found["label"] == trained.predict(inputs)
+        expected, _ = expected_of(trained, inputs)
+        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])

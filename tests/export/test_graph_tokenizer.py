@@ -17,8 +17,10 @@ from xdistil.errors import InputError
 from xdistil.export.graph_tokenizer import GraphTokenizer
 
 
-def compiled(tokenizer):
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+def op_by_op(encoder: TextEncoder):
+    """The ops of the graph without the graph: tracing it takes longer than the test."""
+    tokenizer = GraphTokenizer(encoder)
+
     def tokenize(text):
         split = tokenizer.split(text)
         return split, *tokenizer.encode(split.normalized)
@@ -26,8 +28,15 @@ def compiled(tokenizer):
     return tokenize
 
 
-def compiled_for_pairs(tokenizer):
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)] * 2)
+def compiled(encoder: TextEncoder):
+    return tf.function(
+        op_by_op(encoder), input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+    )
+
+
+def pairs_op_by_op(encoder: TextEncoder):
+    tokenizer = GraphTokenizer(encoder)
+
     def tokenize(first, second):
         words = (tokenizer.split(text).normalized for text in (first, second))
         return tokenizer.encode_pairs(*words)
@@ -35,8 +44,12 @@ def compiled_for_pairs(tokenizer):
     return tokenize
 
 
-def assert_pairs_agree(encoder: TextEncoder, pairs: list[tuple[str, str]]) -> None:
-    tokenize = compiled_for_pairs(GraphTokenizer(encoder))
+def pairs_compiled(encoder: TextEncoder):
+    signature = [tf.TensorSpec([None], tf.string)] * 2
+    return tf.function(pairs_op_by_op(encoder), input_signature=signature, autograph=False)
+
+
+def assert_pairs_agree(encoder: TextEncoder, tokenize, pairs: list[tuple[str, str]]) -> None:
     features, positions = tokenize(*map(tf.constant, zip(*pairs, strict=True)))
     features = {name: values.numpy() for name, values in features.items()}
     texts = (LabeledText(first, text_pair=second) for first, second in pairs)
@@ -55,8 +68,8 @@ def assert_pairs_agree(encoder: TextEncoder, pairs: list[tuple[str, str]]) -> No
 
 @pytest.fixture(scope="module")
 def tokenizers(encoders):
-    """Tracing takes longer than most tests: one graph a tokenizer."""
-    return {case: compiled(GraphTokenizer(encoder)) for case, encoder in encoders.items()}
+    """One graph a tokenizer."""
+    return {case: compiled(encoder) for case, encoder in encoders.items()}
 
 
 def assert_agrees(encoder: TextEncoder, tokenize, texts: list[str], batch: int = 256) -> None:
@@ -102,17 +115,18 @@ def test_pieces_alignment_and_offsets_are_those_of_the_encoder(
 @pytest.mark.parametrize("seq_len", [3, 9])
 def test_long_sentences_are_cut_where_the_encoder_cuts_them(encoders, sentences, seq_len):
     encoder = TextEncoder(encoders["uncased"].tokenizer, seq_len)
-    assert_agrees(encoder, compiled(GraphTokenizer(encoder)), sentences)
+    assert_agrees(encoder, op_by_op(encoder), sentences)
 
 
 @pytest.mark.parametrize("case", ["cased", "uncased"])
 def test_pairs_are_joined_as_the_encoder_joins_them(encoders, pairs, case):
-    assert_pairs_agree(encoders[case], pairs)
+    assert_pairs_agree(encoders[case], pairs_compiled(encoders[case]), pairs)
 
 
 @pytest.mark.parametrize("seq_len", [5, 6, 9, 16])
 def test_long_pairs_are_cut_where_the_encoder_cuts_them(encoders, pairs, seq_len):
-    assert_pairs_agree(TextEncoder(encoders["uncased"].tokenizer, seq_len), pairs)
+    encoder = TextEncoder(encoders["uncased"].tokenizer, seq_len)
+    assert_pairs_agree(encoder, pairs_op_by_op(encoder), pairs)
 
 
 @pytest.mark.parametrize("processor", ["none", "roberta", "segments"])
@@ -129,8 +143,8 @@ def test_other_special_tokens_are_put_where_the_encoder_puts_them(
         ),
     }[processor]
     encoder = TextEncoder(tokenizer, 20)
-    assert_agrees(encoder, compiled(GraphTokenizer(encoder)), sentences)
-    assert_pairs_agree(encoder, pairs)
+    assert_agrees(encoder, op_by_op(encoder), sentences)
+    assert_pairs_agree(encoder, pairs_op_by_op(encoder), pairs)
 
 
 def test_a_vocabulary_of_whole_words_gives_a_word_or_the_unknown_token(sentences, pairs):
@@ -138,8 +152,8 @@ def test_a_vocabulary_of_whole_words_gives_a_word_or_the_unknown_token(sentences
     words = sorted({word for sentence in SENTENCES for word in sentence.lower().split()})
     tokenizer = build_wordpiece(special + words, {"do_lower_case": True})
     encoder = TextEncoder(tokenizer, 32)
-    assert_agrees(encoder, compiled(GraphTokenizer(encoder)), sentences)
-    assert_pairs_agree(encoder, pairs)
+    assert_agrees(encoder, op_by_op(encoder), sentences)
+    assert_pairs_agree(encoder, pairs_op_by_op(encoder), pairs)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +168,7 @@ def test_a_vocabulary_of_whole_words_gives_a_word_or_the_unknown_token(sentences
 )
 def test_every_setting_of_the_normalizer_is_followed(encoders, sentences, settings):
     encoder = with_normalizer(encoders["uncased"], **settings)
-    assert_agrees(encoder, compiled(GraphTokenizer(encoder)), sentences)
+    assert_agrees(encoder, op_by_op(encoder), sentences)
 
 
 @pytest.mark.parametrize("case", ["cased", "uncased"])

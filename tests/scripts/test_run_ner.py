@@ -3,15 +3,13 @@
 import gzip
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from forked_programs import as_text, run_forked
+from forked_programs import ForkedProgram, as_text, run_forked
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "configs" / "sample"
@@ -47,26 +45,20 @@ def run(*flags):
     return as_text(run_forked(command(*flags)[1:]))
 
 
-def run_anew(*flags, **kwargs):
-    """As a user does it, libraries and all."""
-    return subprocess.run(
-        command(*flags), capture_output=True, text=True, check=False, timeout=400, **kwargs
-    )
+def start(*flags, **kwargs):
+    return ForkedProgram(command(*flags)[1:], **kwargs)
 
 
 def error_of(done):
     """The one line that a user sees."""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2, done.stderr[-2000:]
-    assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr[-2000:]
+    return error_in(done.returncode, done.stderr)
+
+
+def error_in(status, stderr):
+    lines = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert status == 2, stderr[-2000:]
+    assert len(lines) == 1 and "Traceback" not in stderr, stderr[-2000:]
     return lines[0]
-
-
-def wait_for(path, process):
-    deadline = time.monotonic() + 300
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -125,16 +117,11 @@ def test_help_lists_the_flags_and_missing_ones_are_named_with_what_they_are():
 
 
 def test_an_interrupt_is_one_line_that_says_how_to_go_on(tmp_path):
-    process = subprocess.Popen(
-        command(*TINY, "--epochs=500", f"--output_dir={tmp_path / 'run'}"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(tmp_path / "run" / "teacher" / "config.json", process)
+    process = start(*TINY, "--epochs=500", f"--output_dir={tmp_path / 'run'}")
+    process.wait_for(tmp_path / "run" / "teacher" / "config.json")
     process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=300)
-    assert process.returncode == 130
+    assert process.wait(300) == 130
+    printed = process.stderr.decode("utf-8")
     assert printed.splitlines()[-1] == (
         "interrupted: run the same command again, it goes on where it stopped"
     )
@@ -163,7 +150,10 @@ def test_a_checkpoint_that_cannot_be_read_is_refused(good, tmp_path, config, mes
 def whole(tmp_path_factory):
     """An undisturbed run, as a folder."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    done = run_anew(*TINY, f"--output_dir={folder}")
+    # As a user does it, libraries and all.
+    done = subprocess.run(
+        command(*TINY, f"--output_dir={folder}"), capture_output=True, text=True, timeout=400
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, done
 
@@ -273,17 +263,10 @@ def test_a_run_killed_twice_ends_in_the_student_of_an_undisturbed_run(whole, tmp
     reference, _ = whole
     folder = tmp_path / "run"
     for marker in ("stages/00-teacher/done", "stages/02-logits/state.safetensors"):
-        process = subprocess.Popen(
-            command(*TINY, "--noexport", f"--output_dir={folder}"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 300
-        while not (folder / marker).exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process = start(*TINY, "--noexport", f"--output_dir={folder}")
+        process.wait_for(folder / marker)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     done = run(*TINY, "--noexport", f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
     assert student_bytes(folder) == student_bytes(reference)
@@ -293,13 +276,10 @@ def test_a_run_killed_twice_ends_in_the_student_of_an_undisturbed_run(whole, tmp
 def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole, tmp_path):
     reference, _ = whole
     folder = tmp_path / "run"
-
-    def limit(size):
-        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
     # First there is no room for the teacher's checkpoint, then none for its targets.
     for size, file in ((60_000, "stages/00-teacher/"), (150_000, "teacher_targets/transfer/")):
-        message = error_of(run_anew(*TINY, f"--output_dir={folder}", preexec_fn=limit(size)))
+        process = start(*TINY, f"--output_dir={folder}", file_size=size)
+        message = error_in(process.wait(), process.stderr.decode("utf-8"))
         assert "cannot write" in message and file in message
     assert not list(folder.rglob("*.partial"))
     done = run(*TINY, "--noexport", f"--output_dir={folder}")

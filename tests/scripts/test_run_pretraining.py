@@ -2,17 +2,13 @@
 
 import gzip
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from forked_programs import as_text, run_forked
+from forked_programs import ForkedProgram, as_text, run_forked
 
 from xdistil.data.encoding import train_wordpiece
 from xdistil.data.examples import TaggedSentence
@@ -136,15 +132,10 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(
 ):
     folder = tmp_path / "run"
     flags = [*student_flags, "--checkpoint_minutes=0", f"--output_dir={folder}"]
-    process = subprocess.Popen(
-        [sys.executable, PROGRAM, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = ForkedProgram([PROGRAM, *flags])
     state = folder / "stages" / "01-distillation" / "state.safetensors"
-    deadline = time.monotonic() + 300
-    while not state.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
+    process.wait_for(state)
+    process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     position = json.loads(read_state(state)[1]["position"])
     assert (position["epoch"], position["step"] > 0) == (0, True)

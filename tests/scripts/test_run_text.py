@@ -1,13 +1,12 @@
 """Classification and pairs as a user starts them, on a few rows of our own."""
 
 import json
-import os
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
+from forked_programs import ForkedProgram
 from text_programs import TINY, WORDS, command, error_of, rows, run
 
 from xdistil.report.report import load_report
@@ -111,18 +110,9 @@ def test_pairs_learn_by_adadelta_from_the_vectors_and_the_config_says_so(finishe
 def test_a_run_that_was_killed_ends_in_the_same_student(finished, kind, tmp_path):
     folder, flags = finished
     flags = [*flags, "--checkpoint_minutes=0", f"--output_dir={tmp_path / 'run'}"]
-    process = subprocess.Popen(
-        command(kind, *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while not (tmp_path / "run" / "teacher" / "config.json").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
-    marker = tmp_path / "run" / "stages" / "01-tang" / "state.safetensors"
-    while not marker.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    process = ForkedProgram(command(kind, *flags)[1:])
+    process.wait_for(tmp_path / "run" / "stages" / "01-tang" / "state.safetensors")
+    process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / "run" / "student" / "config.json").exists()
     # In a process of its own, with a hash seed of its own.
