@@ -71,8 +71,9 @@ class StudentPlan:
         own = {"hidden_positions": "texts"} if self.encoder is not None and whole_texts else {}
         return {
             "layer_groups": self.layer_groups,
+            # Many hidden states go through a map each, patience only where it cannot do without.
             "projection": (self.width, source.hidden_dim)
-            if self.width != source.hidden_dim
+            if FLAGS.recipe == HIDDEN_STATES or self.width != source.hidden_dim
             else None,
             "depths": None if self.depth is None else (self.depth, source.num_layers),
             **own,

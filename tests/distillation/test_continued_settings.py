@@ -55,3 +55,22 @@ def test_other_labels_get_a_fresh_head_on_the_same_body(finished):
     assert outputs["logits"].shape == (1, 2)
     np.testing.assert_array_equal(outputs["representation"], before["representation"])
     np.testing.assert_array_equal(model.kept_token_ids, finished.model.kept_token_ids)
+
+
+def test_it_goes_on_in_the_precision_of_the_run_not_in_its_own(finished):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model, _ = continued(finished, ["a", "b", "c"])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    again, _ = continued(TrainedModel(model, finished.task), ["a", "b", "c"])
+    policies = [
+        {one.dtype_policy.name, *(layer.dtype_policy.name for layer in below_head(one))}
+        for one in (finished.model, model, again)
+    ]
+    assert policies == [{"float32"}, {"mixed_float16"}, {"float32"}]
+
+
+def below_head(model):
+    groups = model.layer_groups.items()
+    return [layer for name, layers in groups if name != "head" for layer in layers]

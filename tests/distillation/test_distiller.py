@@ -206,3 +206,13 @@ def test_two_devices_take_the_steps_of_one(tmp_path):
     program.write_text(TWO_DEVICES.format(folder=str(Path(__file__).parent)), "utf-8")
     done = as_text(run_forked([program]))
     assert done.stdout.strip().endswith("equal"), done.stderr[-3000:]
+
+
+def test_the_loss_is_scaled_where_the_student_computes_in_float16():
+    student = tiny_student(dtype="mixed_float16")
+    distiller = Distiller(student, LOSSES)
+    distiller.compile(optimizer=keras.optimizers.SGD(0.1))
+    assert isinstance(distiller.optimizer, keras.optimizers.LossScaleOptimizer)
+    distiller = Distiller(tiny_student(), LOSSES)
+    distiller.compile(optimizer=keras.optimizers.SGD(0.1))
+    assert not isinstance(distiller.optimizer, keras.optimizers.LossScaleOptimizer)

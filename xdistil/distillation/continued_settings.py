@@ -45,7 +45,12 @@ class ContinuedStudentSettings:
             seed: Not looked at; a fresh head takes the global one.
         """
         before = self.student.model
-        config = {**before.get_config(), "num_classes": task.num_classes}
+        config = {
+            **before.get_config(),
+            "num_classes": task.num_classes,
+            # The precision of this run, not the one that the student was trained in.
+            "dtype": keras.config.dtype_policy().name,
+        }
         if "label_names" in config:
             config["label_names"] = list(task.class_names)
         model = type(before).from_config(config)

@@ -60,7 +60,8 @@ class Distiller(keras.Model):
         projections: Projections | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        # Keras scales the loss where this model's own policy is mixed_float16.
+        super().__init__(**{"dtype": student.dtype_policy, **kwargs})
         losses = tuple(distillation_losses)
         weights = tuple(distillation_loss_weights or [1.0] * len(losses))
         names = [loss.name for loss in losses]
