@@ -230,6 +230,13 @@ def define_text_flags() -> None:
         "Language whose part-of-speech tagger reads the texts, such as en; default: that of each "
         "text, which its folder tells.",
     )
+    flags.DEFINE_enum(
+        "augment_words",
+        "labeled",
+        ["labeled", "teacher"],
+        "What replaces words: those of the labeled texts; or also those that the tagger's lexicon "
+        "and the teacher's vocabulary both have, in English.",
+    )
     for name, default, text in (
         ("mask", 0.1, "a word is masked"),
         ("pos", 0.1, "a word is replaced by another of its part of speech"),

@@ -64,7 +64,7 @@ def _check_flags() -> None:
             raise InputError(f"--{name} is for --recipe={' or '.join(recipes)}.")
     augmentation = [
         name
-        for name in ("only", "iterations", "language", "mask", "pos", "ngram")
+        for name in ("only", "iterations", "language", "words", "mask", "pos", "ngram")
         # --noaugment turns all of a flagfile's off.
         if FLAGS[f"augment_{name}"].present and not FLAGS["augment"].present
     ]

@@ -55,6 +55,7 @@ class TextJob(DistillationJob):
                 augmentation_settings(),
                 language=FLAGS.augment_language,
                 only=FLAGS.augment_only,
+                encoder=self.task.encoder if FLAGS.augment_words == "teacher" else None,
             )
         self.vectors: np.ndarray | None = None
         if FLAGS.vectors_file:

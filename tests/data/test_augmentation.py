@@ -97,6 +97,16 @@ def test_words_are_drawn_by_their_frequency_within_the_part_of_speech():
         assert_binomial(words[word], 4000, share)
 
 
+def test_words_that_no_text_holds_come_in_once_they_are_added():
+    texts = [LabeledText("n0 n0 n0 v0", language="en"), LabeledText("n1", language="sw")]
+    made = augmenter(texts, pos=1.0, iterations=2000).add_words(["n8", "v9"], "en")
+    assert made.lexicon("en") is None  # this tagger has none
+    words = Counter(w for row in made.augment(texts[:1]) for w in row.text.split())
+    # No row comes twice, so that the shares are not those of the draws.
+    assert set(words) == {"n0", "n8", "v0", "v9"}
+    assert {row.text for row in made.augment(texts[1:])} == set()
+
+
 def test_words_of_one_language_do_not_come_into_another():
     texts = [LabeledText("na nb nc", language="en"), LabeledText("nd ne nf", language="sw")]
     for row in augmenter(texts, pos=1.0, iterations=50).augment(texts):

@@ -6,10 +6,12 @@ import warnings
 import pytest
 
 from xdistil.data.augmentation import AugmentationSettings
-from xdistil.data.examples import LabeledText
+from xdistil.data.encoding import train_wordpiece
+from xdistil.data.examples import LabeledText, TaggedSentence
 from xdistil.data.labels import Labels
-from xdistil.distillation.augmented_data import with_augmented
+from xdistil.distillation.augmented_data import whole_words, with_augmented
 from xdistil.distillation.run_settings import DistillationData
+from xdistil.errors import InputError
 
 TRAIN = [LabeledText(f"w{i} x{i} y{i} z{i}", "a", language="sw") for i in range(20)]
 OTHER = [LabeledText("other text")]
@@ -63,3 +65,33 @@ def test_a_language_without_a_tagger_is_told_once_and_not_while_rows_are_read(da
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         list(augmented.transfer())
+
+
+def test_words_of_the_teacher_replace_others_where_the_tagger_has_a_lexicon(data):
+    pytest.importorskip("textblob")
+    encoder = train_wordpiece([TaggedSentence(("gloomy", "delightful", "film", "a"))] * 9, 90)
+    train = [LabeledText("a gloomy film", "a"), LabeledText("a dull comedy", "b")]
+    data = dataclasses.replace(data, train=train)
+    settings = dataclasses.replace(SETTINGS, pos=0.9, iterations=200)
+    paper, more = (
+        with_augmented(data, settings, language="en", only=True, encoder=teacher)
+        for teacher in (None, encoder)
+    )
+    seen, new = ({w for row in one.transfer() for w in row.text.split()} for one in (paper, more))
+    assert new - seen == {"delightful"} and seen <= new
+    assert paper.fingerprint != more.fingerprint
+    assert list(more.transfer()) == list(more.transfer())
+
+
+def test_without_a_lexicon_there_are_no_words_of_the_teacher(data):
+    encoder = train_wordpiece([TaggedSentence(("maji",))] * 3, 40)
+    with pytest.raises(InputError, match=r"\(sw\) has a lexicon"):
+        with_augmented(data, SETTINGS, encoder=encoder)
+
+
+def test_whole_words_are_one_piece_and_to_a_lowering_encoder_have_no_capitals():
+    words = ["Rain", "rain", "rainy", "sun"]
+    for lower_case, expected in ((True, ["rain"]), (False, ["Rain", "rain"])):
+        text = [TaggedSentence(("Rain", "rain", "s", "u", "n", "y"))] * 5
+        encoder = train_wordpiece(text, 60, lower_case=lower_case)
+        assert whole_words(encoder, words) == expected

@@ -130,6 +130,29 @@ class Augmenter:
             for text in (row.text, row.text_pair or ""):
                 for word in self._read(text, row.language):
                     self._counts.setdefault(word.group, Counter())[word.core] += 1
+        return self._count_on()
+
+    def add_words(self, words: Iterable[str], language: str = "und") -> Augmenter:
+        """Counts words that no text holds, each once, so that they replace others too.
+
+        The paper draws from the training texts alone. From few texts a student then never meets
+        most words that its teacher knows.
+
+        Args:
+            words: words of the language; each is tagged alone.
+            language: the texts' language in which they replace words.
+        """
+        tagger = self._tagger(language)
+        for word in words:
+            (tag,) = tagger.tag([word])
+            self._counts.setdefault((language, tag), Counter())[word] += 1
+        return self._count_on()
+
+    def lexicon(self, language: str) -> Sequence[str] | None:
+        """The words that the tagger of a language knows, sorted; `None` for one without a list."""
+        return getattr(self._tagger(language), "lexicon", None)
+
+    def _count_on(self) -> Augmenter:
         self._drawers = {group: _Drawer(counts) for group, counts in self._counts.items()}
         return self
 

@@ -66,6 +66,11 @@ class EnglishTagger:
             raise _missing("English", "textblob", "augmentation") from None
         self._parser = parser
 
+    @property
+    def lexicon(self) -> list[str]:
+        """The words that it knows by heart, sorted: those of three letters and more."""
+        return sorted(word for word in self._parser.lexicon if len(word) > 2 and word.isalpha())
+
     def tag(self, words: Sequence[str]) -> list[str]:
         """Tags the words of a text; see `PosTagger.tag`."""
         return [tag for _, tag in self._parser.find_tags(list(words))]

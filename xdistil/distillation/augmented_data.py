@@ -3,13 +3,15 @@
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from xdistil.data.augmentation import AugmentationSettings, Augmenter
+from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import LabeledText
 from xdistil.data.pos_tagging import pos_tagger_for, tagger_version
 from xdistil.distillation.run_settings import DistillationData
 from xdistil.distillation.targets import fingerprint
+from xdistil.errors import InputError
 
 logger = logging.getLogger("xdistil")
 
@@ -20,6 +22,7 @@ def with_augmented(
     *,
     language: str | None = None,
     only: bool = False,
+    encoder: TextEncoder | None = None,
 ) -> DistillationData:
     """The text of a run with new rows, made of the labeled ones, behind its transfer text.
 
@@ -30,9 +33,12 @@ def with_augmented(
         settings: How rows are made.
         language: Whose tagger reads all texts; `None`: each text's own.
         only: Leaves the other transfer text out.
+        encoder: The teacher's, whose words replace others too: those of the tagger's lexicon that
+            are one piece to it. `None`: only words of the labeled texts do, as in the paper.
 
     Raises:
-        InputError: A language has a tagger, and its package is not installed.
+        InputError: A language has a tagger, and its package is not installed; or there is an
+            encoder, and no tagger has a lexicon.
 
     Reference:
         arXiv:1903.12136.
@@ -41,6 +47,7 @@ def with_augmented(
         warnings.simplefilter("always")
         tagger = pos_tagger_for(language) if language else None
         augmenter = Augmenter(settings, tagger).fit(data.train)
+        words = _add_words_of(encoder, augmenter, data) if encoder else []
         count = sum(1 for _ in augmenter.augment(data.train))
     # Not what the taggers' own code is warned of.
     ours = (str(one.message) for one in told if one.category is UserWarning)
@@ -55,7 +62,7 @@ def with_augmented(
 
     languages = [language] if language else sorted({text.language for text in data.train})
     taggers = {name: tagger_version(name) for name in languages}
-    parts = (dataclasses.asdict(settings), language, only, taggers)
+    parts = (dataclasses.asdict(settings), language, only, taggers, *words)
     return dataclasses.replace(
         data,
         transfer=transfer,
@@ -64,3 +71,39 @@ def with_augmented(
         # The teacher never learns from these rows: another run's teacher will do.
         labeled_fingerprint=data.fingerprint,
     )
+
+
+def _add_words_of(encoder: TextEncoder, augmenter: Augmenter, data: DistillationData) -> list[str]:
+    """Adds the words that are one piece to an encoder; returns them."""
+    added = []
+    languages = sorted({text.language for text in data.train})
+    for name in languages:
+        words = whole_words(encoder, augmenter.lexicon(name) or ())
+        augmenter.add_words(words, name)
+        added += words
+    if not added:
+        raise InputError(
+            "words of the teacher cannot replace others: no part-of-speech tagger of the languages "
+            f"of the text ({', '.join(languages)}) has a lexicon; the one for English has "
+            "(--augment_language=en)"
+        )
+    logger.info("augmentation: %d words of the teacher may replace others", len(added))
+    return added
+
+
+def whole_words(encoder: TextEncoder, words: Iterable[str]) -> list[str]:
+    """The words that an encoder takes for one piece.
+
+    Args:
+        encoder: Any.
+        words: Words; to one that lowers case, those with capitals are no words.
+    """
+    words = [word for word in words if not encoder.lower_case or word == word.lower()]
+    encoded = encoder.tokenizer.encode_batch(
+        [[word] for word in words], is_pretokenized=True, add_special_tokens=False
+    )
+    return [
+        word
+        for word, pieces in zip(words, encoded, strict=True)
+        if len(pieces.ids) == 1 and pieces.ids[0] != encoder.unk_id
+    ]
