@@ -98,12 +98,14 @@ def whole_words(encoder: TextEncoder, words: Iterable[str]) -> list[str]:
         encoder: Any.
         words: Words; to one that lowers case, those with capitals are no words.
     """
-    words = [word for word in words if not encoder.lower_case or word == word.lower()]
+    # Each asks the tokenizer anew.
+    lower_case, unknown = encoder.lower_case, encoder.unk_id
+    words = [word for word in words if not lower_case or word == word.lower()]
     encoded = encoder.tokenizer.encode_batch(
         [[word] for word in words], is_pretokenized=True, add_special_tokens=False
     )
     return [
         word
         for word, pieces in zip(words, encoded, strict=True)
-        if len(pieces.ids) == 1 and pieces.ids[0] != encoder.unk_id
+        if len(pieces.ids) == 1 and pieces.ids[0] != unknown
     ]
