@@ -119,6 +119,28 @@ def test_a_saved_tokenizer_reads_back_the_same(name, family, tmp_path):
 
 
 @every_folder
+def test_a_saved_tokenizer_gives_whole_texts_the_same_pieces_and_segments(name, family, tmp_path):
+    encoder = encoder_of(name)
+    encoder.save(tmp_path, whole_texts=True)
+    assert TextEncoder.from_folder(tmp_path, 256).fingerprint == encoder.fingerprint
+    # What transformers does with the file; it makes some classes anew, but not this one.
+    saved = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    saved.encode_special_tokens = True
+    pairs = [
+        (f" \u3000{first}".replace(" ", " \t\x1c "), f"{second.replace(' ', chr(0xA0))}\n")
+        for first, second in FIXTURE["pairs"]
+    ]
+    found = [saved.encode(*pair) for pair in pairs]
+    assert [one.ids for one in found] == EXPECTED[family]["pair_token_ids"]
+    segments = EXPECTED[family]["pair_segment_ids"]
+    assert [one.type_ids for one in found] == segments
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert ("token_type_ids" in config.get("model_input_names", [])) is any(map(any, segments))
+    if encoder.config.get("add_prefix_space"):
+        assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+@every_folder
 def test_a_saved_tokenizer_is_read_by_transformers(name, family, tmp_path):
     transformers = pytest.importorskip("transformers")
     encoder_of(name).save(tmp_path)

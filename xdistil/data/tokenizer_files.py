@@ -24,6 +24,17 @@ _NORMALIZER_SETTINGS = {
 _SENTENCE_PIECE = ("sentencepiece.bpe.model", "spiece.model")
 # Settings of pre-tokenizers by which each given word gets a mark of its beginning.
 _MARKING = {"ByteLevel": {"add_prefix_space": True}, "Metaspace": {"prepend_scheme": "always"}}
+# What Python's `str.split` takes for white space: one space instead, and none at either end.
+_PLAIN_SPACES = [
+    {
+        "type": "Replace",
+        "pattern": {
+            "Regex": "[\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+        },
+        "content": " ",
+    },
+    {"type": "Strip", "strip_left": True, "strip_right": True},
+]
 _ROBERTA_TOKENS = {"cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
 
 
@@ -69,7 +80,7 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
         tokenizer = _read_byte_level_bpe(folder, config)
     else:
         raise _no_tokenizer(folder)
-    return tokenizer, config
+    return _without_plain_spaces(tokenizer), config
 
 
 def _no_tokenizer(folder: Path) -> InputError:
@@ -110,6 +121,40 @@ def separate_words(tokenizer: Tokenizer) -> Tokenizer:
 def marks_words(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer marks the beginning of each word, see `separate_words`."""
     return any(map(_marks_words, _marking_parts(tokenizer)))
+
+
+def with_plain_spaces(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy that reads a whole text as the words that `str.split` makes of it.
+
+    Words are given one by one here, so white space never reaches the tokenizer. Who gives it a
+    whole text, as transformers does, would get pieces of their own for a second space.
+    `read_tokenizer` takes it away again.
+
+    Args:
+        tokenizer: of any kind.
+    """
+    content = json.loads(tokenizer.to_str())
+    inner = content["normalizer"]
+    # The parts of a sequence beside ours: transformers looks for some of them there.
+    parts = [] if inner is None else [inner]
+    if inner is not None and inner["type"] == "Sequence" and len(inner["normalizers"]) != 1:
+        parts = inner["normalizers"]
+    content["normalizer"] = {"type": "Sequence", "normalizers": [*_PLAIN_SPACES, *parts]}
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _without_plain_spaces(tokenizer: Tokenizer) -> Tokenizer:
+    """Undoes `with_plain_spaces`: so that a saved tokenizer is the very one that was saved."""
+    if tokenizer.normalizer is None:
+        return tokenizer
+    parts = json.loads(tokenizer.normalizer.__getstate__()).get("normalizers", [])
+    if parts[: len(_PLAIN_SPACES)] != _PLAIN_SPACES:
+        return tokenizer
+    rest = parts[len(_PLAIN_SPACES) :]
+    content = json.loads(tokenizer.to_str())
+    several = {"type": "Sequence", "normalizers": rest}
+    content["normalizer"] = {0: None, 1: rest[0] if rest else None}.get(len(rest), several)
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def _marking_parts(tokenizer: Tokenizer) -> list[dict[str, Any]]:
