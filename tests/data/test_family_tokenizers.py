@@ -11,6 +11,7 @@ import tokenizers
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import LabeledText, TaggedSentence
 from xdistil.data.pair_encoding import encode_pairs
+from xdistil.data.tokenizer_files import leaves_first_space
 from xdistil.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "tokenizers"
@@ -163,6 +164,31 @@ def test_the_mask_word_becomes_the_mask_token_of_each_family():
         encoder = encoder_of(name)
         (example,) = encoder.encode([TaggedSentence(("a", "[MASK]", "a"))], mask_word="[MASK]")
         assert example.token_ids[example.word_positions[1]] == encoder.mask_id
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "told"),
+    [
+        ("config.json", {"tokenizer_class": "BertJapaneseTokenizer"}, "BertJapaneseTokenizer"),
+        ("tokenizer_config.json", {"word_tokenizer_type": "mecab"}, "type is 'mecab'"),
+        ("tokenizer_config.json", {"subword_tokenizer_type": "character"}, "is 'character'"),
+    ],
+)
+def test_a_vocabulary_of_words_cut_by_other_rules_is_refused(file, settings, told, tmp_path):
+    shutil.copy(FOLDER / "electra" / "vocab.txt", tmp_path)
+    (tmp_path / file).write_text('{"tokenizer_class": "BertTokenizerFast"}')
+    TextEncoder.from_folder(tmp_path)
+    (tmp_path / file).write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=told) as error:
+        TextEncoder.from_folder(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_whose_first_words_have_no_space_before_them_in_transformers_is_known():
+    left = {name for name, _ in FOLDERS if leaves_first_space(FOLDER / name)}
+    settings = json.loads((FOLDER / "roberta" / "tokenizer_config.json").read_text())
+    expected = {"roberta_files"} | ({"roberta"} if not settings["add_prefix_space"] else set())
+    assert left == expected
 
 
 @pytest.mark.parametrize("file", ["sentencepiece.bpe.model", "spiece.model"])

@@ -22,6 +22,11 @@ _NORMALIZER_SETTINGS = {
 
 # Vocabularies of the library sentencepiece, by families: XLM-R's, ALBERT's.
 _SENTENCE_PIECE = ("sentencepiece.bpe.model", "spiece.model")
+# Classes that cut words as BERT's does, without the ending `Fast`.
+_LIKE_BERT = (
+    *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
+    *("ConvBertTokenizer", "LayoutLMTokenizer", "PreTrainedTokenizer", "TokenizersBackend"),
+)
 # Settings of pre-tokenizers by which each given word gets a mark of its beginning.
 _MARKING = {"ByteLevel": {"add_prefix_space": True}, "Metaspace": {"prepend_scheme": "always"}}
 # What Python's `str.split` takes for white space: one space instead, and none at either end.
@@ -53,7 +58,8 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
         `special_tokens_map.json`, names written out as strings).
 
     Raises:
-        InputError: the folder holds none of these, or one that is not what its name says.
+        InputError: the folder holds none of these, one that is not what its name says, or a
+            `vocab.txt` of a tokenizer other than BERT's.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: give a checkpoint folder with its tokenizer")
@@ -68,6 +74,7 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
         tokenizer = _read_tokenizer_json(folder / "tokenizer.json")
         _apply_config(tokenizer, config)
     elif (folder / "vocab.txt").is_file():
+        _check_class(folder, config)
         vocabulary = [piece for _, piece in numbered_lines(str(folder / "vocab.txt"))]
         if "do_lower_case" not in config and _has_capitals(vocabulary):
             warnings.warn(
@@ -81,6 +88,28 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
     else:
         raise _no_tokenizer(folder)
     return _without_plain_spaces(tokenizer), config
+
+
+def _check_class(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuses a vocabulary whose text is cut by other rules than BERT's."""
+    # Older files name the class in the model's config.json alone.
+    name = config.get("tokenizer_class") or _read_json(folder / "config.json").get(
+        "tokenizer_class"
+    )
+    words = config.get("word_tokenizer_type") or "basic"
+    pieces = config.get("subword_tokenizer_type") or "wordpiece"
+    if name is not None and str(name).removesuffix("Fast") not in _LIKE_BERT:
+        found = f"tokenizer_class is {name!r}"
+    elif words != "basic":
+        found = f"word_tokenizer_type is {words!r}"
+    elif pieces != "wordpiece":
+        found = f"subword_tokenizer_type is {pieces!r}"
+    else:
+        return
+    raise InputError(
+        f"{folder}: {found}, so that vocab.txt alone does not tell how words are cut; expected "
+        "BertTokenizer or one like it; give a folder with tokenizer.json"
+    )
 
 
 def _no_tokenizer(folder: Path) -> InputError:
@@ -116,6 +145,21 @@ def separate_words(tokenizer: Tokenizer) -> Tokenizer:
     for part in _parts(content["pre_tokenizer"]):
         part.update(_MARKING.get(part["type"], {}))
     return Tokenizer.from_str(json.dumps(content))
+
+
+def leaves_first_space(folder: Path) -> bool:
+    """Whether the folder's tokenizer, as transformers reads it, gives the first word of a text no
+    mark of its beginning; RoBERTa's does so, and `separate_words` changes it.
+
+    Args:
+        folder: as for `read_tokenizer`.
+    """
+    tokenizer, config = read_tokenizer(folder)
+    parts = [part for part in _marking_parts(tokenizer) if part["type"] == "ByteLevel"]
+    from_file = (folder / "tokenizer.json").is_file()
+    return any(
+        not config.get("add_prefix_space", from_file and part["add_prefix_space"]) for part in parts
+    )
 
 
 def marks_words(tokenizer: Tokenizer) -> bool:
