@@ -357,7 +357,8 @@ def _export_hub(student: TrainedModel, folder: Path) -> None:
     if not isinstance(student.model, EncoderStudent) or (folder / "tokenizer_config.json").exists():
         return
     try:
-        export_hub(student, folder)
+        # What is there is not whole: a run that was killed left it.
+        export_hub(student, folder, overwrite=True)
     except InputError as error:
         logger.warning("%s: not written: %s", folder, error)
 

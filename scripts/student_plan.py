@@ -10,6 +10,7 @@ from teacher_source import TeacherSource
 from transformer_flags import HIDDEN_STATES, PATIENT_RECIPES
 
 from xdistil.data.encoding import TextEncoder
+from xdistil.data.piece_arrays import frame_of
 from xdistil.distillation.continued_settings import ContinuedStudentSettings
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.transformer_settings import TransformerStudentSettings
@@ -115,6 +116,27 @@ def cut_alike(first: TextEncoder, second: TextEncoder) -> bool:
 
 
 def _rules(encoder: TextEncoder) -> list[Any]:
-    parts = json.loads(encoder.tokenizer.to_str())
-    names = ("normalizer", "pre_tokenizer", "model", "post_processor", "added_tokens")
-    return [parts.get(name) for name in names]
+    """All that decides the ids of words that are given one by one."""
+    tokenizer = encoder.tokenizer
+    parts = json.loads(tokenizer.to_str())
+    # What stands in the file for offsets, for whole texts and for special tokens written out in
+    # them decides nothing here, and differs between files of one tokenizer.
+    frames = [frame_of(tokenizer, texts, encoder.cls_id, encoder.sep_id) for texts in (1, 2)]
+    added = [token for token in parts["added_tokens"] if not token["special"]]
+    model = {name: value for name, value in parts["model"].items() if value not in (None, "")}
+    return [
+        parts["normalizer"],
+        _without_offsets(parts["pre_tokenizer"]),
+        model,
+        added,
+        frames,
+        encoder.special_ids,
+    ]
+
+
+def _without_offsets(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_without_offsets(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {name: _without_offsets(one) for name, one in part.items() if name != "trim_offsets"}

@@ -13,8 +13,9 @@ from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.corpus import Corpus
 from xdistil.data.encoding import TextEncoder, train_wordpiece
 from xdistil.data.labels import Labels
+from xdistil.data.tokenizer_files import leaves_first_space
 from xdistil.errors import InputError
-from xdistil.models import EncoderConfig
+from xdistil.models import EncoderConfig, TextTeacher
 from xdistil.models.checkpoints import Checkpoint
 from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.models.presets import find_checkpoint
@@ -91,12 +92,24 @@ def _from_checkpoint(
             f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
         )
     names = teacher_class.checkpoint_labels(checkpoint)
+    problem = names and teacher_class.head_problem(checkpoint)
+    if problem:
+        logger.warning("%s: its head %s and is left out, a fresh one is trained", folder, problem)
+        names = None
     fits = names is not None and len(labels) == num_classes and set(names) == set(labels)
     if not FLAGS.teacher_epochs and not fits:
         found = f"no head of a {teacher_class.head_owner}" if names is None else ", ".join(names)
         raise InputError(
             f"--teacher_epochs=0: the checkpoint {folder} has {found}, the data has the labels "
             f"{', '.join(labels)}; fine-tune it (--teacher_epochs=3) or give its own labels."
+        )
+    as_it_is = not FLAGS.teacher_epochs and issubclass(teacher_class, TextTeacher)
+    if as_it_is and leaves_first_space(folder):
+        logger.warning(
+            "%s: its tokenizer gives the first word of a text no space before it, here it gets "
+            "one: as it was not trained so, it may answer otherwise; --teacher_epochs=1 or more "
+            "trains it so",
+            folder,
         )
     if names is not None and not fits:
         logger.warning(

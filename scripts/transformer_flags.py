@@ -171,7 +171,8 @@ def _continue(bilstm_flags: Sequence[str]) -> None:
     _refuse(decided, "is decided by --continue_from; leave it out.")
     folder = Path(FLAGS.continue_from)
     found = [read_json(path / "config.json") for path in (folder / "student", folder)]
-    models = [config["model"] for config in found if isinstance(config, dict) and "model" in config]
+    configs = [config for config in found if isinstance(config, dict)]
+    models = [config["model"] for config in configs if isinstance(config.get("model"), dict)]
     if not models:
         raise InputError(
             f"--continue_from={folder}: no finished student here; give a finished run's folder or "
@@ -183,7 +184,10 @@ def _continue(bilstm_flags: Sequence[str]) -> None:
         (kind for stem, kind in kinds.items() if name.startswith(stem)), "bilstm"
     )
     if name.endswith("Teacher"):
-        raise InputError(f"--continue_from={folder}: a teacher; give it as --teacher.")
+        raise InputError(
+            f"--continue_from={folder}: a teacher; to teach another student by it, give "
+            "--reuse_from its run, and the --teacher that it was made of."
+        )
 
 
 def _fill_in() -> None:

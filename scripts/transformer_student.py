@@ -62,7 +62,7 @@ def _from_checkpoint(source: TeacherSource, settings: TransformerStudentSettings
     own = not cut_alike(encoder, source.encoder)
     files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
     digest = hashlib.sha256("".join(sha256_of_file(path) for path in files).encode())
-    settings = dataclasses.replace(settings, checkpoint=str(folder), own_words=own)
+    settings = dataclasses.replace(settings, checkpoint=str(folder))
     return _plan(
         settings,
         config,

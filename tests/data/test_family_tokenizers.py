@@ -11,6 +11,7 @@ import tokenizers
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import LabeledText, TaggedSentence
 from xdistil.data.pair_encoding import encode_pairs
+from xdistil.data.tokenizer_files import leaves_first_space
 from xdistil.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "tokenizers"
@@ -119,6 +120,28 @@ def test_a_saved_tokenizer_reads_back_the_same(name, family, tmp_path):
 
 
 @every_folder
+def test_a_saved_tokenizer_gives_whole_texts_the_same_pieces_and_segments(name, family, tmp_path):
+    encoder = encoder_of(name)
+    encoder.save(tmp_path, whole_texts=True)
+    assert TextEncoder.from_folder(tmp_path, 256).fingerprint == encoder.fingerprint
+    # What transformers does with the file; it makes some classes anew, but not this one.
+    saved = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    saved.encode_special_tokens = True
+    pairs = [
+        (f" \u3000{first}".replace(" ", " \t\x1c "), f"{second.replace(' ', chr(0xA0))}\n")
+        for first, second in FIXTURE["pairs"]
+    ]
+    found = [saved.encode(*pair) for pair in pairs]
+    assert [one.ids for one in found] == EXPECTED[family]["pair_token_ids"]
+    segments = EXPECTED[family]["pair_segment_ids"]
+    assert [one.type_ids for one in found] == segments
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert ("token_type_ids" in config.get("model_input_names", [])) is any(map(any, segments))
+    if encoder.config.get("add_prefix_space"):
+        assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+@every_folder
 def test_a_saved_tokenizer_is_read_by_transformers(name, family, tmp_path):
     transformers = pytest.importorskip("transformers")
     encoder_of(name).save(tmp_path)
@@ -141,6 +164,31 @@ def test_the_mask_word_becomes_the_mask_token_of_each_family():
         encoder = encoder_of(name)
         (example,) = encoder.encode([TaggedSentence(("a", "[MASK]", "a"))], mask_word="[MASK]")
         assert example.token_ids[example.word_positions[1]] == encoder.mask_id
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "told"),
+    [
+        ("config.json", {"tokenizer_class": "BertJapaneseTokenizer"}, "BertJapaneseTokenizer"),
+        ("tokenizer_config.json", {"word_tokenizer_type": "mecab"}, "type is 'mecab'"),
+        ("tokenizer_config.json", {"subword_tokenizer_type": "character"}, "is 'character'"),
+    ],
+)
+def test_a_vocabulary_of_words_cut_by_other_rules_is_refused(file, settings, told, tmp_path):
+    shutil.copy(FOLDER / "electra" / "vocab.txt", tmp_path)
+    (tmp_path / file).write_text('{"tokenizer_class": "BertTokenizerFast"}')
+    TextEncoder.from_folder(tmp_path)
+    (tmp_path / file).write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=told) as error:
+        TextEncoder.from_folder(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_whose_first_words_have_no_space_before_them_in_transformers_is_known():
+    left = {name for name, _ in FOLDERS if leaves_first_space(FOLDER / name)}
+    settings = json.loads((FOLDER / "roberta" / "tokenizer_config.json").read_text())
+    expected = {"roberta_files"} | ({"roberta"} if not settings["add_prefix_space"] else set())
+    assert left == expected
 
 
 @pytest.mark.parametrize("file", ["sentencepiece.bpe.model", "spiece.model"])

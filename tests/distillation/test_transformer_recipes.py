@@ -85,10 +85,13 @@ def test_they_train_as_their_papers_do():
 def test_hidden_states_come_first_then_logits_then_labels_unfrozen_from_the_top():
     stages = recipe("hidden_states", dataclasses.replace(TEXTS, representation_epochs=9))
     assert stages[0].terms == (HiddenStatesDistillation(((0, 9), (1, 10), (2, 11), (3, 12))),)
-    assert (stages[0].data, stages[0].trainable, stages[0].epochs) == ("transfer", GROUPS[:-1], 9)
+    assert (stages[0].data, stages[0].trainable, stages[0].epochs) == ("transfer", GROUPS[:-2], 9)
     unfrozen = [GROUPS[first:] for first in range(5, -1, -1)]
     assert [stage.trainable for stage in stages[1:]] == unfrozen * 2
     assert [stage.data for stage in stages[1:]] == ["transfer"] * 6 + ["labeled"] * 6
+    # The pooler, which no hidden state reads, learns with the logits first.
+    gradual = recipe("hidden_states", dataclasses.replace(TEXTS, unfreeze_representation=True))
+    assert [stage.trainable for stage in gradual[:4]] == [GROUPS[i:4] for i in (3, 2, 1, 0)]
     settings = dataclasses.replace(TAGS, attentions=True, projection=(4, 6))
     hidden, attentions = recipe("hidden_states", settings)[0].terms
     assert hidden.projection == (4, 6)

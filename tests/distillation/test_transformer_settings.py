@@ -76,6 +76,22 @@ def test_layers_of_the_fine_tuned_teacher_come_with_its_pooler_and_a_fresh_head(
     assert np.abs(student.head.kernel - teacher.head.kernel).max() > 0
 
 
+def test_the_dropout_before_the_head_is_that_of_what_the_student_begins_as(task, teacher):
+    config = {**teacher.get_config(), "dropout": 0.4}
+    source = TextTeacher.from_config(config)
+    for settings in (
+        TransformerStudentSettings(TextStudent, layers=(1,)),
+        TransformerStudentSettings(TextStudent, num_layers=1, embedding_init="random"),
+    ):
+        student = built(settings, task, source)
+        assert (student.dropout, student.encoder_config.dropout) == (0.4, 0.1)
+        told = built(dataclasses.replace(settings, dropout=0.2), task, source)
+        assert (told.dropout, told.encoder_config.dropout) == (0.2, 0.2)
+    albert = CHECKPOINT.parent.parent / "albert" / "classifier"
+    student = built(TransformerStudentSettings(TextStudent, checkpoint=albert), task, teacher)
+    assert (student.dropout, student.encoder_config.dropout) == (0.3, 0.15)
+
+
 def test_kept_pieces_bring_their_rows_along(task, encoder, teacher):
     kept = np.array([*encoder.special_ids, 7, 9], np.int32)
     student = built(TransformerStudentSettings(TextStudent, layers=(1, 2)), task, teacher, kept)

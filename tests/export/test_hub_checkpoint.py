@@ -1,15 +1,19 @@
 """Transformer students in the hub's format: read back by our reader, and by transformers."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from classifier_fixtures import LABELS as CLASSES
+from tokenizers import Tokenizer
 
 from xdistil.data.encoding import TextEncoder
+from xdistil.data.examples import LabeledText
 from xdistil.data.labels import Labels
-from xdistil.errors import InputError
+from xdistil.errors import InputError, StorageError
 from xdistil.export.hub_checkpoint import export_hub
 from xdistil.models import (
     BiLSTMTextStudent,
@@ -19,8 +23,10 @@ from xdistil.models import (
     TransformerStudent,
     TransformerTextStudent,
 )
-from xdistil.tasks import Classification, Tagging, TrainedModel
+from xdistil.models.checkpoints import Checkpoint
+from xdistil.tasks import Classification, PairClassification, Tagging, TrainedModel
 
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 TEXTS = ["Ada Lovelace wrote to Charles Babbage , who lived in London .", "Köln ist lang"]
 
 
@@ -61,6 +67,63 @@ def test_a_student_is_read_back_as_a_teacher_of_its_labels_and_pieces(made, tmp_
         np.testing.assert_allclose(left, right, atol=1e-5)
     encoder = TextEncoder.from_folder(tmp_path, seq_len=trained.task.encoder.seq_len)
     assert encoder.fingerprint == trained.task.encoder.fingerprint
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "albert", "xlm-roberta"])
+def test_pairs_are_read_from_the_folder_alone_as_the_student_read_them(family, tmp_path):
+    pieces = "electra" if family == "bert" else family
+    encoder = TextEncoder.from_folder(FIXTURES / "tokenizers" / pieces, 64)
+    config = dataclasses.replace(
+        Checkpoint(FIXTURES / "checkpoints" / family / "encoder").encoder_config,
+        vocabulary_size=encoder.vocabulary_size,
+        max_length=64,
+    )
+    task = PairClassification(Labels(CLASSES), encoder)
+    model = TransformerTextStudent(config, task.num_classes, dropout=0.25)
+    export_hub(TrainedModel(model, task), tmp_path)
+    teacher = TextTeacher.from_preset(tmp_path)
+    assert teacher.dropout == 0.25
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    # BERT and ALBERT have segments; DistilBERT has none, though its tokenizer gives them.
+    segments = family in ("bert", "albert")
+    assert ("token_type_ids" in settings.get("model_input_names", [])) is segments
+    (example,) = task.encode([LabeledText("Ada lives", CLASSES[0], text_pair="in Turin, or not")])
+    features = {"token_ids": example.token_ids[None]}
+    if example.segment_ids is not None:
+        features["segment_ids"] = example.segment_ids[None]
+    found = Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(
+        " Ada  lives", "in Turin,\tor not"
+    )
+    read = {"token_ids": np.array([found.ids], "int32")}
+    if segments:
+        read["segment_ids"] = np.array([found.type_ids], "int32")
+    np.testing.assert_allclose(teacher(read)["logits"], model(features)["logits"], atol=1e-6)
+
+
+def test_a_folder_that_is_there_is_replaced_only_when_asked_and_only_as_a_whole(
+    encoders, tmp_path, monkeypatch
+):
+    task = Classification(Labels(CLASSES), encoders["uncased"])
+    config = EncoderConfig(task.encoder.vocabulary_size, 8, 1, 2, max_length=64)
+    trained = TrainedModel(TransformerTextStudent(config, task.num_classes), task)
+    folder = tmp_path / "student"
+    trained.save(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(InputError, match=r"there already and not empty.*overwrite=True"):
+        export_hub(trained, folder)
+
+    def fail(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("xdistil.data.encoding.write_json", fail)
+        with pytest.raises(StorageError, match="No space"):
+            export_hub(trained, folder, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    export_hub(trained, folder, overwrite=True)
+    assert not (folder / "labels.tsv").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+    TextTeacher.from_preset(folder)
 
 
 def test_transformers_gives_the_same_logits(made, tmp_path):

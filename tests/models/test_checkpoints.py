@@ -175,6 +175,8 @@ def test_a_broken_config_json_is_refused(tmp_path, content, reason):
         ({"hidden_act": "mish"}, "hidden_act is 'mish'"),
         ({"hidden_dropout_prob": 1.5}, "dropout is 1.5"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
+        ({"is_decoder": True}, "is_decoder is True: a decoder"),
+        ({"add_cross_attention": True}, "add_cross_attention is True"),
         ({"vocab_size": 65}, "has shape (64, 24); expected (65, 24)"),
         ({"num_hidden_layers": 2}, "no place for"),
         ({"num_hidden_layers": 4}, "lack 'encoder.layer.3.attention.self.query.weight'"),
@@ -190,7 +192,46 @@ def test_a_config_json_that_does_not_fit_is_refused(tmp_path, changes, reason):
 def test_label_names_that_do_not_fit_the_head_are_refused(tmp_path, id2label):
     folder = copy_of("old_names", tmp_path)
     rewrite_config(folder, id2label=id2label)
-    assert "id2label" in refusal_of(folder)
+    with pytest.raises(InputError, match="id2label") as refusal:
+        Teacher.from_preset(folder)
+    assert "\n" not in str(refusal.value)
+    # Who leaves the head aside has no use for its names.
+    assert Teacher.from_preset(folder, num_classes=2, fresh_head=True).num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("architectures", "labels"), [("BertForTokenClassification", LABELS), ("BertModel", None)]
+)
+def test_architectures_may_be_one_string(tmp_path, architectures, labels):
+    folder = copy_of("old_names", tmp_path)
+    rewrite_config(folder, architectures=architectures)
+    assert Checkpoint(folder).label_names == labels
+    rewrite_config(folder, architectures=5)
+    with pytest.raises(InputError, match=r"config\.json: architectures is 5; expected a list"):
+        Teacher.from_preset(folder)
+
+
+@pytest.mark.parametrize("value", ["0.1", 1, True])
+def test_a_broken_dropout_of_the_head_is_named_with_its_file(tmp_path, value):
+    folder = copy_of("old_names", tmp_path)
+    rewrite_config(folder, classifier_dropout=value)
+    with pytest.raises(InputError, match=rf"config\.json: classifier_dropout is {value!r}"):
+        Teacher.from_preset(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "way"),
+    [
+        ({"format": "xdistil run directory 1"}, "its export/hub"),
+        ({"format": "xdistil model 1", "model": {"class_name": "TextTeacher"}}, "--reuse_from"),
+        ({"format": "xdistil model 1", "model": {"class_name": "TransformerStudent"}},
+         "its run's export/hub, or train it further by --continue_from"),
+        ({"format": "xdistil model 1", "model": "x"}, "such a model has none"),
+    ],
+)  # fmt: skip
+def test_folders_of_our_own_are_known_and_the_way_told(tmp_path, config, way):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert way in refusal_of(tmp_path)
 
 
 def test_a_folder_without_weights_is_refused(tmp_path):
@@ -204,7 +245,9 @@ def test_a_pickle_is_refused_and_the_way_to_convert_it_told(tmp_path):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     message = refusal_of(folder)
     assert "pickle" in message
-    assert "save_pretrained" in message
+    assert "transformers.BertModel.from_pretrained" in message and "save_pretrained" in message
+    rewrite_config(folder, architectures="drop")
+    assert "transformers.AutoModel.from_pretrained" in refusal_of(folder)
 
 
 def test_a_file_cut_short_is_refused(tmp_path):
@@ -291,9 +334,19 @@ def test_a_name_of_the_hub_is_fetched_without_any_pickle(monkeypatch, tmp_path):
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda name: [])
     assert find_checkpoint("owner/model") == tmp_path
+    assert "spiece.model" in asked["patterns"]
     assert asked["name"] == "owner/model"
     assert not any("bin" in pattern or pattern == "*" for pattern in asked["patterns"])
+
+
+def test_a_name_of_the_hub_with_a_pickle_alone_gets_the_same_advice(monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["BertForMaskedLM"]}')
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda name: ["pytorch_model.bin"])
+    with pytest.raises(InputError, match=r"owner/model: holds only .*BertForMaskedLM\.from"):
+        find_checkpoint("owner/model")
 
 
 def test_without_a_connection_one_line_says_so(monkeypatch):

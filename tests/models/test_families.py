@@ -269,7 +269,14 @@ def masked_lm_layers(head, epsilon):
 def written(family, kind, folder):
     encoder, architecture, layers = layers_of(family, kind)
     names = {"tagger": LABELS, "classifier": CLASSES}.get(kind)
-    write_checkpoint(folder, encoder, architecture=architecture, layers=layers, label_names=names)
+    write_checkpoint(
+        folder,
+        encoder,
+        architecture=architecture,
+        layers=layers,
+        label_names=names,
+        head_dropout=load_teacher(family, kind).dropout if names else None,
+    )
     return encoder.config
 
 
@@ -293,7 +300,12 @@ def test_what_is_written_is_tensor_by_tensor_what_transformers_had_written(famil
         json.loads((folder / "config.json").read_text()) for folder in (tmp_path, source)
     )
     for key in settings.keys() & theirs.keys():
-        assert settings[key] == theirs[key], key
+        # Null is the dropout of the encoder, which we write out.
+        assert settings[key] == theirs[key] or theirs[key] is None, key
+    dropout = {"tagger": "head_dropout", "classifier": "text_head_dropout"}.get(kind)
+    if dropout:
+        key = getattr(FAMILIES[family], dropout) or FAMILIES[family].head_dropout
+        assert settings[key] == load_teacher(family, kind).dropout
     assert settings["architectures"] == theirs["architectures"]
     assert Checkpoint(tmp_path).encoder_config == config
 
@@ -395,13 +407,16 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_left(
 def test_a_write_that_fails_leaves_no_config_json_behind(tmp_path, monkeypatch):
     write_checkpoint(tmp_path, tiny(), architecture="encoder")
     Checkpoint(tmp_path)
+    with pytest.raises(InputError, match=r"holds a config.json.*overwrite=True"):
+        write_checkpoint(tmp_path, tiny(num_layers=2), architecture="encoder")
+    assert Checkpoint(tmp_path).encoder_config.num_layers == 1
 
     def fail(*args, **kwargs):
         raise OSError("No space left on device")
 
     monkeypatch.setattr("xdistil.models.checkpoint_writer.write_tensors", fail)
     with pytest.raises(OSError, match="No space"):
-        write_checkpoint(tmp_path, tiny(num_layers=2), architecture="encoder")
+        write_checkpoint(tmp_path, tiny(num_layers=2), architecture="encoder", overwrite=True)
     with pytest.raises(InputError, match=r"config.json: missing"):
         Checkpoint(tmp_path)
 

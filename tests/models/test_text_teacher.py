@@ -121,9 +121,18 @@ def test_labels_that_are_not_the_heads_are_named_and_a_fresh_head_can_be_asked_f
     )
 
 
-def test_an_encoder_without_a_pooler_gets_a_fresh_one():
+def test_a_head_for_several_labels_at_once_is_refused_and_a_fresh_one_can_be_asked_for(tmp_path):
+    folder = copy_of("classifier", tmp_path, problem_type="multi_label_classification")
+    with pytest.raises(InputError, match=r"'multi_label_classification'.*fresh_head=True"):
+        TextTeacher.from_preset(folder)
+    teacher = TextTeacher.from_preset(folder, num_classes=3, fresh_head=True)
+    assert teacher.label_names is None
+
+
+def test_an_encoder_without_a_pooler_gets_a_fresh_one(caplog):
     features, expected = expected_of("tagger")
     teacher = TextTeacher.from_preset(FIXTURES / "tagger", num_classes=2)
+    assert "tagger: has no pooler, a fresh one is trained" in caplog.text
     assert not np.any(teacher.pooler.bias)
     pooled = np.tanh(expected["hidden_state_3"][:, 0] @ teacher.pooler.kernel.numpy())
     np.testing.assert_allclose(teacher(features)["pooled_output"], pooled, atol=1e-5)

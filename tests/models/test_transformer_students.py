@@ -123,6 +123,54 @@ def test_kept_pieces_read_as_in_the_teacher_and_others_as_the_unknown_piece():
     np.testing.assert_allclose(student(FEATURES)["representation"], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"activation": "relu"}, "activation is 'relu'"),
+        ({"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon is 1e-05"),
+        ({"family": "distilbert", "num_segments": 0}, "family is 'distilbert'"),
+        ({"num_segments": 0}, "num_segments is 0"),
+        ({"position_offset": 2, "max_length": 10}, "position_offset is 2"),
+        ({"shared_layers": True}, "shared_layers is True"),
+        ({"project_embeddings": True}, "project_embeddings is True"),
+    ],
+)
+def test_a_source_that_computes_otherwise_is_refused_though_its_shapes_may_fit(changes, told):
+    source = Teacher(dataclasses.replace(TINY, **changes), num_classes=3)
+    student = TransformerStudent(TINY, num_classes=3)
+    with pytest.raises(InputError, match=f"{told} in the model to take layers from"):
+        student.take_layers(source, [1, 2])
+
+
+def test_a_student_with_a_pooler_takes_no_layers_of_a_tagger():
+    with pytest.raises(InputError, match="pooler: Teacher, the model to take layers from, has"):
+        TransformerTextStudent(TINY, num_classes=3).take_layers(Teacher(TINY, 3), [1, 2])
+
+
+def pruned(kept, **changes):
+    config = dataclasses.replace(TINY, vocabulary_size=len(kept))
+    return TransformerStudent(config, 3, kept_token_ids=kept, **{"unknown_token_id": 1, **changes})
+
+
+def test_rows_of_kept_pieces_are_found_in_a_source_that_was_pruned_itself():
+    source, student = pruned([0, 1, 17, 3, 2, 9]), pruned([1, 9, 17, 2])
+    student.take_layers(source, [1, 2])
+    expected = source.embedding_matrix()[[1, 5, 2, 4]]
+    np.testing.assert_array_equal(student.embedding_matrix(), expected)
+    with pytest.raises(InputError, match="no row for 1 of them, such as 4"):
+        pruned([1, 4]).take_layers(source, [1, 2])
+    with pytest.raises(InputError, match="no row for 1 of them, such as 30"):
+        pruned([1, 30]).take_layers(Teacher(TINY, 3), [1, 2])
+    whole = TransformerStudent(dataclasses.replace(TINY, vocabulary_size=6), 3)
+    with pytest.raises(InputError, match="keeps 6 pieces of its vocabulary"):
+        whole.take_layers(source, [1, 2])
+
+
+def test_kept_pieces_want_the_id_of_the_unknown_piece():
+    with pytest.raises(ValueError, match="need `unknown_token_id`, received None"):
+        pruned([0, 1, 2], unknown_token_id=None)
+
+
 def test_frozen_embeddings_stay_whatever_a_stage_unfreezes():
     student = TransformerStudent(TINY, num_classes=3, freeze_embeddings=True)
     for layers in student.layer_groups.values():

@@ -85,8 +85,14 @@ def test_a_checkpoint_with_other_pieces_learns_from_whole_texts(patient, texts, 
     folder, _ = patient
     own = [f"--student_checkpoint={folder / 'export' / 'hub'}", "--teacher_vocabulary=70"]
     flags = [*SMALL, f"--data_dir={texts}", *own, f"--output_dir={tmp_path / 'run'}", "--noexport"]
-    done = run("classification", *flags, "--recipe=pkd_last")
+    done = run("classification", *flags, "--recipe=pkd_last", "--min_piece_count=1")
     assert done.returncode == 0, done.stderr[-3000:]
+    # Counted are the student's own pieces.
+    student = load(tmp_path / "run")
+    kept = student.model.kept_token_ids
+    assert len(kept) < len(student.task.encoder.vocabulary)
+    (example,) = student.task.encode(student.task.unlabeled(["rain bread"]))
+    assert set(example.token_ids.tolist()) <= set(kept.tolist())
     sizes = {
         role: len(load(tmp_path / "run" / role).task.encoder.vocabulary)
         for role in ("student", "teacher")
@@ -114,10 +120,15 @@ def test_a_student_goes_on_for_other_labels_without_a_teacher(patient, texts, tm
     assert set(load(tmp_path / "run").task.class_names) == {"plate", "sky"}
     again = run("classification", *flags, f"--output_dir={tmp_path / 'run'}")
     assert again.returncode == 0, again.stderr[-3000:]
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "config.json").write_text('{"model": "x"}')
     for more, told in (
         (["--recipe=kd"], "give --teacher"),
         (["--hidden_dim=8"], "--hidden_dim is decided by --continue_from"),
         ([f"--continue_from={tmp_path}"], "no finished student here"),
+        ([f"--continue_from={odd}"], "no finished student here"),
+        ([f"--continue_from={folder / 'teacher'}"], "give --reuse_from its run"),
     ):
         wrong = run("classification", *flags, *more, f"--output_dir={tmp_path / 'other'}")
         assert told in error_of(wrong)

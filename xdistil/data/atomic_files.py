@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,6 +106,17 @@ def read_json(path: str | os.PathLike) -> Any:
         raise InputError(
             f"{path}: cannot be read as JSON: {reason}; remove it or its run"
         ) from error
+
+
+def replace_folder(partial: pathlib.Path, folder: pathlib.Path) -> None:
+    """Renames `partial` to `folder`, whose old content goes only when the new is in place."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(partial, folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def make_folder(path: str | os.PathLike) -> pathlib.Path:

@@ -28,6 +28,7 @@ from xdistil.data.tokenizer_files import (
     marks_words,
     read_tokenizer,
     separate_words,
+    with_plain_spaces,
 )
 from xdistil.data.truncation_report import TruncationReport
 from xdistil.errors import InputError
@@ -217,11 +218,21 @@ class TextEncoder:
             return pieces
         return mask_pieces(pieces, texts, mask_word, self.mask_id)
 
-    def save(self, folder: str | os.PathLike) -> None:
+    def save(
+        self,
+        folder: str | os.PathLike,
+        segments: bool | None = None,
+        whole_texts: bool = False,
+    ) -> None:
         """Writes `tokenizer.json` and `tokenizer_config.json`, as hub and `from_folder` read them.
 
         Args:
             folder: the folder; it is made if it is missing.
+            segments: whether the model beside it reads segments (BERT), or has none (DistilBERT):
+                transformers then gives it just that. None: not known; segments are given where
+                the tokenizer tells both texts of a pair apart.
+            whole_texts: whether others will give it whole texts, in which white space must count
+                as it does for `encode_texts`, and never words with white space in them.
 
         Raises:
             StorageError: the disk is full, or the folder cannot be written.
@@ -235,9 +246,20 @@ class TextEncoder:
                 config["do_lower_case"] = part["lowercase"]
                 config["strip_accents"] = part["strip_accents"]
                 config["tokenize_chinese_chars"] = part["handle_chinese_chars"]
-        if marks_words(self.tokenizer):
+        tells_apart = frame_of(self.tokenizer, 2, self.cls_id, self.sep_id).has_segments
+        # transformers 5 gives no segments unless this says so.
+        if tells_apart and segments is not False:
+            config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+        elif segments is False:
+            config["model_input_names"] = ["input_ids", "attention_mask"]
+        tokenizer = self.tokenizer
+        if marks_words(tokenizer):
             config["add_prefix_space"] = True
-        write_bytes(folder / "tokenizer.json", self.tokenizer.to_str(pretty=True).encode("utf-8"))
+            if whole_texts:
+                # transformers 5 makes other classes anew and leaves the normalizer out.
+                config["tokenizer_class"] = "PreTrainedTokenizerFast"
+                tokenizer = with_plain_spaces(tokenizer)
+        write_bytes(folder / "tokenizer.json", tokenizer.to_str(pretty=True).encode("utf-8"))
         write_json(folder / "tokenizer_config.json", config)
 
     @classmethod

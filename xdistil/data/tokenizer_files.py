@@ -22,8 +22,24 @@ _NORMALIZER_SETTINGS = {
 
 # Vocabularies of the library sentencepiece, by families: XLM-R's, ALBERT's.
 _SENTENCE_PIECE = ("sentencepiece.bpe.model", "spiece.model")
+# Classes that cut words as BERT's does, without the ending `Fast`.
+_LIKE_BERT = (
+    *("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"),
+    *("ConvBertTokenizer", "LayoutLMTokenizer", "PreTrainedTokenizer", "TokenizersBackend"),
+)
 # Settings of pre-tokenizers by which each given word gets a mark of its beginning.
 _MARKING = {"ByteLevel": {"add_prefix_space": True}, "Metaspace": {"prepend_scheme": "always"}}
+# What Python's `str.split` takes for white space: one space instead, and none at either end.
+_PLAIN_SPACES = [
+    {
+        "type": "Replace",
+        "pattern": {
+            "Regex": "[\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+        },
+        "content": " ",
+    },
+    {"type": "Strip", "strip_left": True, "strip_right": True},
+]
 _ROBERTA_TOKENS = {"cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
 
 
@@ -42,7 +58,8 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
         `special_tokens_map.json`, names written out as strings).
 
     Raises:
-        InputError: the folder holds none of these, or one that is not what its name says.
+        InputError: the folder holds none of these, one that is not what its name says, or a
+            `vocab.txt` of a tokenizer other than BERT's.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: give a checkpoint folder with its tokenizer")
@@ -57,6 +74,7 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
         tokenizer = _read_tokenizer_json(folder / "tokenizer.json")
         _apply_config(tokenizer, config)
     elif (folder / "vocab.txt").is_file():
+        _check_class(folder, config)
         vocabulary = [piece for _, piece in numbered_lines(str(folder / "vocab.txt"))]
         if "do_lower_case" not in config and _has_capitals(vocabulary):
             warnings.warn(
@@ -69,7 +87,29 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
         tokenizer = _read_byte_level_bpe(folder, config)
     else:
         raise _no_tokenizer(folder)
-    return tokenizer, config
+    return _without_plain_spaces(tokenizer), config
+
+
+def _check_class(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuses a vocabulary whose text is cut by other rules than BERT's."""
+    # Older files name the class in the model's config.json alone.
+    name = config.get("tokenizer_class") or _read_json(folder / "config.json").get(
+        "tokenizer_class"
+    )
+    words = config.get("word_tokenizer_type") or "basic"
+    pieces = config.get("subword_tokenizer_type") or "wordpiece"
+    if name is not None and str(name).removesuffix("Fast") not in _LIKE_BERT:
+        found = f"tokenizer_class is {name!r}"
+    elif words != "basic":
+        found = f"word_tokenizer_type is {words!r}"
+    elif pieces != "wordpiece":
+        found = f"subword_tokenizer_type is {pieces!r}"
+    else:
+        return
+    raise InputError(
+        f"{folder}: {found}, so that vocab.txt alone does not tell how words are cut; expected "
+        "BertTokenizer or one like it; give a folder with tokenizer.json"
+    )
 
 
 def _no_tokenizer(folder: Path) -> InputError:
@@ -107,9 +147,58 @@ def separate_words(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(content))
 
 
+def leaves_first_space(folder: Path) -> bool:
+    """Whether the folder's tokenizer, as transformers reads it, gives the first word of a text no
+    mark of its beginning; RoBERTa's does so, and `separate_words` changes it.
+
+    Args:
+        folder: as for `read_tokenizer`.
+    """
+    tokenizer, config = read_tokenizer(folder)
+    parts = [part for part in _marking_parts(tokenizer) if part["type"] == "ByteLevel"]
+    from_file = (folder / "tokenizer.json").is_file()
+    return any(
+        not config.get("add_prefix_space", from_file and part["add_prefix_space"]) for part in parts
+    )
+
+
 def marks_words(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer marks the beginning of each word, see `separate_words`."""
     return any(map(_marks_words, _marking_parts(tokenizer)))
+
+
+def with_plain_spaces(tokenizer: Tokenizer) -> Tokenizer:
+    """A copy that reads a whole text as the words that `str.split` makes of it.
+
+    Words are given one by one here, so white space never reaches the tokenizer. Who gives it a
+    whole text, as transformers does, would get pieces of their own for a second space.
+    `read_tokenizer` takes it away again.
+
+    Args:
+        tokenizer: of any kind.
+    """
+    content = json.loads(tokenizer.to_str())
+    inner = content["normalizer"]
+    # The parts of a sequence beside ours: transformers looks for some of them there.
+    parts = [] if inner is None else [inner]
+    if inner is not None and inner["type"] == "Sequence" and len(inner["normalizers"]) != 1:
+        parts = inner["normalizers"]
+    content["normalizer"] = {"type": "Sequence", "normalizers": [*_PLAIN_SPACES, *parts]}
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _without_plain_spaces(tokenizer: Tokenizer) -> Tokenizer:
+    """Undoes `with_plain_spaces`: so that a saved tokenizer is the very one that was saved."""
+    if tokenizer.normalizer is None:
+        return tokenizer
+    parts = json.loads(tokenizer.normalizer.__getstate__()).get("normalizers", [])
+    if parts[: len(_PLAIN_SPACES)] != _PLAIN_SPACES:
+        return tokenizer
+    rest = parts[len(_PLAIN_SPACES) :]
+    content = json.loads(tokenizer.to_str())
+    several = {"type": "Sequence", "normalizers": rest}
+    content["normalizer"] = {0: None, 1: rest[0] if rest else None}.get(len(rest), several)
+    return Tokenizer.from_str(json.dumps(content))
 
 
 def _marking_parts(tokenizer: Tokenizer) -> list[dict[str, Any]]:

@@ -116,4 +116,6 @@ def _scores(students: dict[str, TrainedModel], job: DistillationRun) -> dict[str
         for language, group in itertools.groupby(pairs, key=lambda pair: pair[0].language):
             yield from students[language].inference([example for _, example in group])
 
-    return job.task.evaluate(run, list(job.task.encode(sentences)), sentences)
+    # As the students read text, which may be in pieces of their own.
+    task = job.student_task
+    return task.evaluate(run, list(task.encode(sentences)), sentences)

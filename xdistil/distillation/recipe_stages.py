@@ -1,6 +1,6 @@
 """The stages that recipes are put together from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from xdistil.distillation.attention_distillation import AttentionDistillation
 from xdistil.distillation.hidden_states_distillation import HiddenStatesDistillation
@@ -72,12 +72,23 @@ def representation_stages(settings: RecipeSettings) -> list[Stage]:
 
 
 def body_stages(
-    settings: RecipeSettings, name: str, losses: Sequence[DistillationLoss]
+    settings: RecipeSettings,
+    name: str,
+    losses: Sequence[DistillationLoss],
+    leave_out: Collection[str] = (),
 ) -> list[Stage]:
-    """All layers but the head, on transfer text, at once or unfrozen one after the other."""
+    """All layers but the head, on transfer text, at once or unfrozen one after the other.
+
+    Args:
+        settings: What the recipe leaves open.
+        name: Of the stage.
+        losses: Its terms.
+        leave_out: Groups besides the head that take no part in these losses, and so must not
+            learn: weight decay would shrink them.
+    """
     stage = plain_stage(settings, name, losses, "transfer")
     # The head takes no part in these losses.
-    body = tuple(settings.layer_groups)[:-1]
+    body = tuple(group for group in settings.layer_groups[:-1] if group not in leave_out)
     if settings.unfreeze_representation:
         return unfreeze(stage, body)
     return [stage.with_settings(trainable=body)]

@@ -305,10 +305,11 @@ class DistillationRun:
         return TrainedModel(student, self.student_task)
 
     def _kept_pieces(self, stores: dict[str, RecordStore]) -> np.ndarray | None:
-        """Teacher ids of the pieces in train and transfer text, with the special ones."""
+        """Ids of the pieces in train and transfer text as the student reads it, with the special
+        ones."""
         minimum = self.settings.student.min_piece_count
-        # A student's own words were chosen with its vectors.
-        if not minimum or self.settings.student.own_words:
+        # Words with vectors of their own were chosen with these.
+        if not minimum or getattr(self.settings.student, "vectors", None) is not None:
             return None
         path = self.directory.records / "kept_token_ids.json"
         kept = read_json(path)

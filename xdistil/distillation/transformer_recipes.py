@@ -19,6 +19,7 @@ from xdistil.distillation.recipe_stages import (
 from xdistil.distillation.soft_targets import SoftTargets
 from xdistil.distillation.stages import Stage
 from xdistil.models.layer_choice import last_layers, skip_layers
+from xdistil.models.text_teacher import TextTeacher
 
 _TEMPERATURE = 10.0
 _TEMPERATURE_OF_DISTILBERT = 2.0
@@ -91,7 +92,8 @@ def many_hidden_states(settings: RecipeSettings) -> list[Stage]:
     ]
     if settings.attentions:
         losses.append(AttentionDistillation(pairs[1:]))
-    stages = body_stages(settings, "hidden_states", losses)
+    # No hidden state reads what stands above the last layer.
+    stages = body_stages(settings, "hidden_states", losses, TextTeacher.groups_below_head)
     return [*stages, *unfrozen_logits_and_labels(settings)]
 
 

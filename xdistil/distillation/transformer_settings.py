@@ -37,7 +37,6 @@ class TransformerStudentSettings:
             own; 0 keeps the whole vocabulary.
         checkpoint: Folder in the hub's format.
         layers: Numbers of the layers to take, from 1.
-        own_words: Whether the student reads pieces of its own, those of its checkpoint.
     """
 
     student_class: type[EncoderStudent]
@@ -52,7 +51,6 @@ class TransformerStudentSettings:
     min_piece_count: int = 0
     checkpoint: str | os.PathLike[str] | None = None
     layers: tuple[int, ...] | None = None
-    own_words: bool = False
 
     def build(
         self, task: Task, teacher: EncoderWithHead, kept_token_ids: np.ndarray | None, seed: int
@@ -71,12 +69,12 @@ class TransformerStudentSettings:
         source = self._source(task, teacher)
         if source is None:
             config = self.fresh_config(teacher.encoder_config)
-            student = self._make(config, task, kept_token_ids)
+            student = self._make(config, task, kept_token_ids, teacher.dropout)
             student.set_embeddings(self._embeddings(teacher, kept_token_ids, seed))
             return student
         layers = self.layers or tuple(range(1, source.num_layers + 1))
         config = dataclasses.replace(source.encoder_config, num_layers=len(layers))
-        student = self._make(config, task, kept_token_ids)
+        student = self._make(config, task, kept_token_ids, source.dropout)
         student.take_layers(source, layers)
         return student
 
@@ -89,7 +87,11 @@ class TransformerStudentSettings:
         return teacher if self.layers else None
 
     def _make(
-        self, config: EncoderConfig, task: Task, kept_token_ids: np.ndarray | None
+        self,
+        config: EncoderConfig,
+        task: Task,
+        kept_token_ids: np.ndarray | None,
+        head_dropout: float,
     ) -> EncoderStudent:
         changes = {}
         if kept_token_ids is not None:
@@ -99,6 +101,7 @@ class TransformerStudentSettings:
         return self.student_class(
             dataclasses.replace(config, **changes),
             num_classes=task.num_classes,
+            dropout=head_dropout if self.dropout is None else self.dropout,
             label_names=task.class_names,
             freeze_embeddings=self.freeze_embeddings,
             kept_token_ids=kept_token_ids,

@@ -13,8 +13,8 @@ import tensorflow as tf
 from xdistil.data.atomic_files import (
     make_folder,
     partial_path,
+    replace_folder,
     storage_error,
-    sync_folder,
     write_json,
 )
 from xdistil.data.labels import Labels
@@ -61,20 +61,9 @@ def write_saved_model(
         (partial / "README.md").write_text(module.card, encoding="utf-8")
         for name, content in (json_files or {}).items():
             write_json(partial / name, content)
-        _take_place(partial, folder)
+        replace_folder(partial, folder)
     except (OSError, tf.errors.OpError) as error:
         raise storage_error(folder, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def _take_place(partial: Path, folder: Path) -> None:
-    """Renames `partial` to `folder`, whose old content goes only when the new is in place."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(partial, folder)
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)

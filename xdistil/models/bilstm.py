@@ -32,7 +32,8 @@ class BiLSTMStudent(EmbeddingStudent):
         channels: int. 2 puts a static copy of the embedding beside it, see `EmbeddingStudent`.
         kept_token_ids: optional sequence of `vocabulary_size` different token ids of the teacher:
             the i-th gets row i. `None`: token ids are rows.
-        unknown_token_id: int. The teacher's id of its unknown piece; must be kept.
+        unknown_token_id: int. The teacher's id of its unknown piece; must be given with
+            `kept_token_ids`, and be one of them.
         **kwargs: passed on to `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -75,7 +76,7 @@ class BiLSTMStudent(EmbeddingStudent):
         dropout: float = 0.2,
         channels: int = 1,
         kept_token_ids: Sequence[int] | None = None,
-        unknown_token_id: int = 0,
+        unknown_token_id: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(

@@ -39,7 +39,8 @@ class BiLSTMTextStudent(EmbeddingStudent):
             their positions, and pooling passes over them. Ids of the features, before pruning.
         kept_token_ids: optional sequence of `vocabulary_size` different token ids of the teacher:
             the i-th gets row i. `None`: token ids are rows.
-        unknown_token_id: int. The teacher's id of its unknown piece; must be kept.
+        unknown_token_id: int. The teacher's id of its unknown piece; must be given with
+            `kept_token_ids`, and be one of them.
         **kwargs: passed on to `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -84,7 +85,7 @@ class BiLSTMTextStudent(EmbeddingStudent):
         channels: int = 1,
         boundary_token_ids: Sequence[int] = (),
         kept_token_ids: Sequence[int] | None = None,
-        unknown_token_id: int = 0,
+        unknown_token_id: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -49,6 +50,8 @@ def write_checkpoint(
     layers: Mapping[str, Any] | None = None,
     label_names: Sequence[str] | None = None,
     pad_token_id: int | None = None,
+    head_dropout: float | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Writes config.json and model.safetensors, float32, as the encoder's family has them.
 
@@ -68,8 +71,12 @@ def write_checkpoint(
             none, where it is applied after them; `mlm_norm` has the encoder's epsilon.
         label_names: Names of the classes in the order of the head's rows. None: `LABEL_0`, ...
         pad_token_id: For config.json. None: 0, or what the positions of the family count from.
+        head_dropout: Before the head, for config.json. None: the encoder's. A family that has one
+            key for both, as DistilBERT for taggers, keeps the encoder's.
+        overwrite: Whether to replace a config.json, and so a model, that is there.
 
     Raises:
+        InputError: the folder holds a config.json already.
         ValueError: an unknown architecture; layers that are not those of the architecture, of
             another shape, or that compute otherwise; label names that do not fit; an encoder that
             the family cannot store, such as one with segments in DistilBERT.
@@ -91,6 +98,8 @@ def write_checkpoint(
     settings = _settings(config, architecture, pad_token_id)
     if "head" in layers:
         settings.update(_labels(label_names, rows=layers["head"].kernel.shape[-1]))
+        key = (architecture == "texts" and family.text_head_dropout) or family.head_dropout
+        settings.setdefault(key, config.dropout if head_dropout is None else head_dropout)
     elif label_names is not None:
         raise ValueError(f"`label_names` given, but architecture {architecture!r} has no classes.")
     prefix = "" if architecture == "encoder" else family.prefix
@@ -99,6 +108,11 @@ def write_checkpoint(
         for name, variable in encoder.named_weights().items()
     }
     tensors.update(_stored_layers(config, prefix, layers))
+    if (Path(folder) / "config.json").exists() and not overwrite:
+        raise InputError(
+            f"{folder}: holds a config.json, so there is a model already; give another folder, or "
+            "overwrite=True"
+        )
     folder = make_folder(folder)
     (folder / "config.json").unlink(missing_ok=True)
     # transformers refuses safetensors that do not say so.

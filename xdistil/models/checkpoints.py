@@ -15,6 +15,7 @@ from xdistil.errors import InputError
 from xdistil.models.activations import activation_of_checkpoint
 from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.families import FAMILIES, Family
+from xdistil.models.presets import only_a_pickle
 from xdistil.models.stored_weights import from_stored, stored_names, stored_shape
 
 _WEIGHTS = "model.safetensors"
@@ -32,8 +33,6 @@ class Checkpoint:
         config: config.json as it stands.
         family: the `Family` of its `model_type`.
         encoder_config: the `EncoderConfig` that it describes.
-        label_names: names of the classes of a fine-tuned tagger, in the order of its rows; None
-            where the checkpoint has no token-classification head.
 
     Raises:
         InputError: no such folder; no or a broken config.json; an unknown model type; no
@@ -58,12 +57,11 @@ class Checkpoint:
         self.encoder_config = read_encoder_config(self.family, self.config, self._config_file)
         self._files = self._find_tensors()
         self.prefix = self._find_prefix()
-        self.label_names = None
-        if self._has_head(self.family.head, "ForTokenClassification", with_pooler=False):
-            self.label_names = self._read_label_names(self.family.head)
 
     def _find_family(self) -> Family:
         model_type = self.config.get("model_type")
+        if str(self.config.get("format")).startswith("xdistil "):
+            raise InputError(_made_here(self.folder, self.config))
         if not isinstance(model_type, str) or model_type not in FAMILIES:
             raise InputError(
                 f"{self._config_file}: model_type is {model_type!r}; "
@@ -79,12 +77,7 @@ class Checkpoint:
         if index.is_file():
             return self._read_index(index)
         if any(self.folder.glob("pytorch_model*.bin")):
-            raise InputError(
-                f"{self.folder}: holds only pytorch_model.bin, a pickle, which can run code when "
-                f"read; expected {_WEIGHTS}; convert it where PyTorch and transformers are "
-                "installed: AutoModelForTokenClassification.from_pretrained(folder)"
-                ".save_pretrained(folder), or AutoModelForSequenceClassification for texts"
-            )
+            raise only_a_pickle(self.folder, self.config.get("architectures"))
         raise InputError(f"{self.folder}: holds no weights; expected {_WEIGHTS} or {_INDEX}")
 
     def _read_index(self, index: Path) -> dict[str, Path]:
@@ -129,7 +122,14 @@ class Checkpoint:
         if f"{head}.weight" not in self._files:
             return False
         architectures = self.config.get("architectures")
+        if isinstance(architectures, str):
+            architectures = [architectures]
         if architectures:
+            if not isinstance(architectures, list):
+                raise InputError(
+                    f"{self._config_file}: architectures is {architectures!r}; expected a list of "
+                    'names such as ["BertForTokenClassification"]'
+                )
             return any(architecture in str(name) for name in architectures)
         return with_pooler == any(name.startswith(f"{self.pooler}.") for name in self._files)
 
@@ -138,6 +138,19 @@ class Checkpoint:
         """The name of the dense layer below the head of whole texts, prefix included."""
         prefix = self.prefix if self.family.pooler_in_encoder else ""
         return f"{prefix}{self.family.pooler}"
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """Names of the classes of a fine-tuned tagger, in the order of its rows; None where the
+        checkpoint has no token-classification head.
+
+        Raises:
+            InputError: `id2label` of config.json does not fit the head.
+        """
+        head = self.family.head
+        if not self._has_head(head, "ForTokenClassification", with_pooler=False):
+            return None
+        return self._read_label_names(head)
 
     @property
     def text_label_names(self) -> tuple[str, ...] | None:
@@ -173,6 +186,27 @@ class Checkpoint:
             raise InputError(f"{self._files[name]}: cannot read {name!r}: {error}") from None
 
 
+def _made_here(folder: Path, config: dict[str, Any]) -> str:
+    """What to do with a folder of ours where a checkpoint is asked for."""
+    if str(config["format"]).startswith("xdistil run"):
+        return (
+            f"{folder}: the directory of a run, no checkpoint; give its export/hub, which "
+            "transformer students have, or take the run up: its student by --continue_from, its "
+            "teacher by --reuse_from"
+        )
+    model = config.get("model")
+    name = str(model.get("class_name")) if isinstance(model, dict) else ""
+    found = f"{folder}: a model in the format of xdistil, no checkpoint"
+    if name.endswith("Teacher"):
+        return (
+            f"{found}; to teach another student by it, give --reuse_from its run; to make a "
+            "checkpoint of it: xdistil.export_hub(xdistil.load(folder), another_folder)"
+        )
+    if name.startswith("Transformer"):
+        return f"{found}; give its run's export/hub, or train it further by --continue_from"
+    return f"{found}, and {name or 'such a model'} has none; train it further by --continue_from"
+
+
 def read_encoder_config(family: Family, config: dict[str, Any], source: object) -> EncoderConfig:
     """The settings of an encoder out of a checkpoint's config.json.
 
@@ -190,6 +224,12 @@ def read_encoder_config(family: Family, config: dict[str, Any], source: object) 
             fields[field] = config[key]
         elif field not in fields:
             raise InputError(f"{source}: has no {key!r}; add it")
+    for key in ("is_decoder", "add_cross_attention"):
+        if config.get(key):
+            raise InputError(
+                f"{source}: {key} is {config[key]!r}: a decoder, whose pieces see only those "
+                "before them; only encoders are known; give a checkpoint of one"
+            )
     hidden_act = fields["activation"]
     fields["activation"] = activation_of_checkpoint(hidden_act)
     if fields["activation"] is None:

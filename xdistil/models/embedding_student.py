@@ -27,7 +27,8 @@ class EmbeddingStudent(keras.Model):
             which never learns; both begin with the rows that `set_embeddings` is given.
         kept_token_ids: optional sequence of `vocabulary_size` different token ids of the teacher:
             the i-th gets row i. `None`: token ids are rows.
-        unknown_token_id: int. The teacher's id of its unknown piece; must be kept.
+        unknown_token_id: int. The teacher's id of its unknown piece; must be given with
+            `kept_token_ids`, and be one of them.
         **kwargs: passed on to `keras.Model` (`name`, `dtype`).
 
     Raises:
@@ -49,7 +50,7 @@ class EmbeddingStudent(keras.Model):
         dropout: float,
         channels: int = 1,
         kept_token_ids: Sequence[int] | None = None,
-        unknown_token_id: int = 0,
+        unknown_token_id: int | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,7 +63,7 @@ class EmbeddingStudent(keras.Model):
         self.representation_dim = int(representation_dim)
         self.dropout = float(dropout)
         self.channels = int(channels)
-        self.unknown_token_id = int(unknown_token_id)
+        self.unknown_token_id = None if unknown_token_id is None else int(unknown_token_id)
         self._kept = None
         if kept_token_ids is not None:
             self._kept = KeptPieces(kept_token_ids, self.vocabulary_size, self.unknown_token_id)

@@ -147,7 +147,7 @@ class Encoder(keras.layers.Layer):
     soon as it does: truncated-normal as in BERT, until `load_encoder_weights` fills them.
 
     Padding never changes real positions: no position attends to padding. A row that is all
-    padding attends to itself evenly, and stays finite in values and gradients.
+    padding stays finite in values and gradients; what its positions hold is of no use.
 
     Args:
         config: An `EncoderConfig`, or its `to_dict()`.

@@ -12,6 +12,12 @@ from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.models.kept_pieces import KeptPieces
 
+# Settings that show in no weight's shape, or not in every one's.
+_COMPUTATION = (
+    *("family", "num_heads", "activation", "layer_norm_epsilon", "num_segments"),
+    *("position_offset", "shared_layers", "project_embeddings"),
+)
+
 
 class EncoderStudent(EncoderWithHead):
     """Base of the transformer students: a teacher's kind of model, smaller, that learns from one.
@@ -27,7 +33,8 @@ class EncoderStudent(EncoderWithHead):
         freeze_embeddings: Whether the word-piece embedding never learns.
         kept_token_ids: sequence of different token ids of the teacher: the i-th gets row i. None:
             token ids are rows.
-        unknown_token_id: The teacher's id of its unknown piece; must be kept.
+        unknown_token_id: The teacher's id of its unknown piece; must be given with
+            `kept_token_ids`, and be one of them.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Raises:
@@ -44,12 +51,12 @@ class EncoderStudent(EncoderWithHead):
         label_names: Sequence[str] | None = None,
         freeze_embeddings: bool = False,
         kept_token_ids: Sequence[int] | None = None,
-        unknown_token_id: int = 0,
+        unknown_token_id: int | None = None,
         **kwargs,
     ):
         self.freeze_embeddings = bool(freeze_embeddings)  # `make_encoder` reads it
         super().__init__(encoder, num_classes, dropout=dropout, label_names=label_names, **kwargs)
-        self.unknown_token_id = int(unknown_token_id)
+        self.unknown_token_id = None if unknown_token_id is None else int(unknown_token_id)
         self._kept = None
         if kept_token_ids is not None:
             self._kept = KeptPieces(kept_token_ids, self.vocabulary_size, self.unknown_token_id)
@@ -106,13 +113,15 @@ class EncoderStudent(EncoderWithHead):
         The head stays what it is. Where pieces were pruned, only the kept ones' rows are taken.
 
         Args:
-            source: A model of the same widths and family, such as the teacher.
+            source: A model of the same widths and family that computes alike, such as the teacher;
+                where pieces of its own were pruned, one that has all that are kept here.
             layers: The source's layers, from 1, in the order that they have here; one for each of
                 this model's.
 
         Raises:
-            InputError: A layer that the source has not, another number of layers than here, or a
-                weight of another shape.
+            InputError: A layer that the source has not, another number of layers than here, a
+                source that computes otherwise, a kept piece that it has no row for, or a weight of
+                another shape.
         """
         if len(layers) != self.num_layers:
             raise InputError(f"{len(layers)} layers to take for a student of {self.num_layers}")
@@ -121,6 +130,8 @@ class EncoderStudent(EncoderWithHead):
                 raise InputError(
                     f"layer {layer} to take: the model has layers 1 to {source.num_layers}"
                 )
+        self._check_alike(source)
+        rows = self._rows_in(source)
         theirs = source.encoder.named_weights()
         values = []
         for name, variable in self.encoder.named_weights().items():
@@ -131,8 +142,8 @@ class EncoderStudent(EncoderWithHead):
             if origin not in theirs:
                 raise InputError(f"{origin}: the model to take layers from has no such weight")
             value = keras.ops.convert_to_numpy(theirs[origin])
-            if name == "embeddings.token" and self._kept is not None:
-                value = value[self._kept.token_ids]
+            if name == "embeddings.token" and rows is not None:
+                value = value[rows]
             values.append((name, variable, value))
         values += self._values_below_head(source)
         for name, variable, value in values:
@@ -143,6 +154,44 @@ class EncoderStudent(EncoderWithHead):
                 )
         for _, variable, value in values:
             variable.assign(value)
+
+    def _check_alike(self, source: EncoderWithHead) -> None:
+        """Refuses a source whose weights would fit, but mean something else here."""
+        for field in _COMPUTATION:
+            here, there = (getattr(one.encoder_config, field) for one in (self, source))
+            if here != there:
+                raise InputError(
+                    f"{field} is {there!r} in the model to take layers from, {here!r} here; give "
+                    "the student that of the model (dataclasses.replace(model.encoder_config, "
+                    "num_layers=...))"
+                )
+        for group in self.groups_below_head:
+            if group not in source.layer_groups:
+                raise InputError(
+                    f"{group}: {type(source).__name__}, the model to take layers from, has none; "
+                    f"give one with such a layer below its head, as {type(self).__name__} has"
+                )
+
+    def _rows_in(self, source: EncoderWithHead) -> np.ndarray | None:
+        """The source's embedding row of each row here; None: the same ones."""
+        held = getattr(source, "kept_token_ids", None)
+        if self._kept is None:
+            if held is None:
+                return None
+            raise InputError(
+                f"the model to take layers from keeps {len(held)} pieces of its vocabulary; give "
+                "the student its kept_token_ids and unknown_token_id, or some of them"
+            )
+        wanted = self._kept.token_ids
+        known = np.arange(source.vocabulary_size) if held is None else held
+        missing = np.setdiff1d(wanted, known)
+        if missing.size:
+            raise InputError(
+                f"kept_token_ids: the model to take layers from has no row for {missing.size} of "
+                f"them, such as {missing[0]}; keep only pieces that it has"
+            )
+        order = np.argsort(known)
+        return order[np.searchsorted(known, wanted, sorter=order)]
 
     def _values_below_head(self, source: EncoderWithHead) -> list[tuple[str, Any, np.ndarray]]:
         """What stands between encoder and head, such as the pooler."""

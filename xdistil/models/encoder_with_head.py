@@ -103,6 +103,12 @@ class EncoderWithHead(keras.Model):
         return None
 
     @staticmethod
+    def head_problem(checkpoint: Checkpoint) -> str | None:
+        """Why a head that `checkpoint_labels` found gives no one class of several; None: it does,
+        as here."""
+        return None
+
+    @staticmethod
     def head_name(checkpoint: Checkpoint) -> str:
         """What the checkpoint's family calls a head of this class's kind."""
         return checkpoint.family.head
@@ -140,14 +146,21 @@ class EncoderWithHead(keras.Model):
 
         Raises:
             InputError: a checkpoint that cannot be used, see `Checkpoint` and
-                `load_encoder_weights`; labels that are not those of the checkpoint's head; a
-                plain encoder without `labels` or `num_classes`.
+                `load_encoder_weights`; a head for several labels at once or for regression; labels
+                that are not those of the checkpoint's head; a plain encoder without `labels` or
+                `num_classes`.
         """
         checkpoint = Checkpoint(find_checkpoint(preset))
         config, head_dropout = _with_dropout(checkpoint, cls.head_dropout_key(checkpoint), dropout)
         names = None if fresh_head else cls.checkpoint_labels(checkpoint)
         head_rows = label_names = None
         if names is not None:
+            problem = cls.head_problem(checkpoint)
+            if problem:
+                raise InputError(
+                    f"{checkpoint.folder}: its head {problem}; expected one class of several; ask "
+                    "for a fresh head (fresh_head=True)"
+                )
             head_rows = _head_rows(checkpoint, names, labels, num_classes)
             label_names = tuple(names[row] for row in head_rows)
             num_classes = len(head_rows)
@@ -227,7 +240,18 @@ def _with_dropout(
     config = checkpoint.encoder_config
     if dropout is None:
         of_head = checkpoint.config.get(key)
-        return config, config.dropout if of_head is None else of_head
+        if of_head is None:
+            return config, config.dropout
+        if (
+            isinstance(of_head, bool)
+            or not isinstance(of_head, int | float)
+            or not 0 <= of_head < 1
+        ):
+            raise InputError(
+                f"{checkpoint.folder / 'config.json'}: {key} is {of_head!r}: expected a number in "
+                "[0, 1)"
+            )
+        return config, of_head
     return dataclasses.replace(config, dropout=dropout, attention_dropout=dropout), dropout
 
 

@@ -14,11 +14,11 @@ class KeptPieces:
             row i.
         vocabulary_size: int. Rows of the embedding.
         unknown_token_id: int. The teacher's id of its unknown piece, whose row all pieces without
-            one share; must be kept.
+            one share; must be kept. None is refused.
 
     Raises:
         ValueError: `token_ids` are not that many, have an id twice or below 0, or lack
-            `unknown_token_id`.
+            `unknown_token_id`, which must be given.
 
     Example:
 
@@ -28,7 +28,12 @@ class KeptPieces:
     ```
     """
 
-    def __init__(self, token_ids: Sequence[int], vocabulary_size: int, unknown_token_id: int):
+    def __init__(
+        self, token_ids: Sequence[int], vocabulary_size: int, unknown_token_id: int | None
+    ):
+        # No default would do: 0 is the padding piece of most.
+        if unknown_token_id is None:
+            raise ValueError("`kept_token_ids` need `unknown_token_id`, received None.")
         self.token_ids = np.asarray(token_ids, dtype="int32")
         self._row_of_token = _row_table(self.token_ids, vocabulary_size, unknown_token_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ from xdistil.errors import InputError
 _FILES = [
     *("config.json", "*.safetensors", "*.safetensors.index.json"),
     *("tokenizer*", "special_tokens_map.json", "*.txt", "vocab.json"),
+    # Of no use here, but where they are all that there is the error says what to make of them.
+    *("spiece.model", "sentencepiece.bpe.model"),
 ]
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -40,6 +43,25 @@ def find_checkpoint(preset: str | os.PathLike[str]) -> Path:
     return _fetch(name)
 
 
+def only_a_pickle(where: object, architectures: object) -> InputError:
+    """The refusal of a checkpoint without safetensors, with the line that makes them.
+
+    Args:
+        where: Its folder or its name on the hub.
+        architectures: What its config.json says under that key.
+    """
+    names = [architectures] if isinstance(architectures, str) else architectures
+    first = names[0] if isinstance(names, list) and names else None
+    # Another class than its own would leave weights out, or make up a head.
+    loader = first if isinstance(first, str) and first.isidentifier() else "AutoModel"
+    note = " (AutoModel keeps a pooler, in place of that head)" * loader.endswith("ForMaskedLM")
+    return InputError(
+        f"{where}: holds only pytorch_model.bin, a pickle, which can run code when read; expected "
+        "model.safetensors; convert it where PyTorch and transformers are installed: "
+        f"transformers.{loader}.from_pretrained({str(where)!r}).save_pretrained(folder){note}"
+    )
+
+
 def _fetch(name: str) -> Path:
     try:
         import huggingface_hub
@@ -50,7 +72,9 @@ def _fetch(name: str) -> Path:
             "pip install xdistil[hub]"
         ) from None
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_FILES))
+        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=_FILES))
+        if any(folder.glob("*.safetensors")):
+            return folder
     except HFValidationError:
         raise InputError(
             f"{name}: no such folder, and no valid name of the hub; expected owner/model"
@@ -63,3 +87,18 @@ def _fetch(name: str) -> Path:
             f"({type(error).__name__}: {reason}); check the name and the connection, or give a "
             "folder"
         ) from None
+    try:
+        files = huggingface_hub.list_repo_files(name)
+    except (HfHubHTTPError, OSError):  # what is in the cache says enough
+        files = []
+    if any(re.fullmatch(r"pytorch_model.*\.bin", file) for file in files):
+        raise only_a_pickle(name, _architectures(folder / "config.json"))
+    return folder
+
+
+def _architectures(config: Path) -> object:
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("architectures") if isinstance(content, dict) else None

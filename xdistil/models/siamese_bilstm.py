@@ -36,7 +36,8 @@ class SiameseBiLSTMStudent(BiLSTMTextStudent):
         channels: int. 1: one embedding, which learns. 2: a static one beside it, for word vectors.
         kept_token_ids: optional sequence of `vocabulary_size` different token ids of the teacher:
             the i-th gets row i. `None`: token ids are rows.
-        unknown_token_id: int. The teacher's id of its unknown piece; must be kept.
+        unknown_token_id: int. The teacher's id of its unknown piece; must be given with
+            `kept_token_ids`, and be one of them.
         **kwargs: passed on to `keras.Model` (`name`, `dtype`).
 
     Call arguments:

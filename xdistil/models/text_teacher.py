@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import keras
 
 from xdistil.errors import InputError
@@ -9,6 +11,10 @@ from xdistil.models.activations import get_activation
 from xdistil.models.checkpoints import Checkpoint, check_shape
 from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.models.families import FAMILIES
+
+logger = logging.getLogger("xdistil")
+# What transformers takes an unnamed problem with several classes for, too.
+_PROBLEMS = (None, "single_label_classification")
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
@@ -90,6 +96,9 @@ class TextTeacher(EncoderWithHead):
                     f"{checkpoint.folder}: has the head of a classifier, but no pooler below it "
                     f"({kernel!r}); is the file whole? Or ask for a fresh head (fresh_head=True)"
                 )
+            # Elsewhere it is a part of the head, and as fresh as that.
+            if checkpoint.family.pooler_in_encoder:
+                logger.warning("%s: has no pooler, a fresh one is trained", checkpoint.folder)
             return
         for tensor, shape in ((kernel, (self.hidden_dim,) * 2), (bias, (self.hidden_dim,))):
             if tensor not in checkpoint:
@@ -101,6 +110,14 @@ class TextTeacher(EncoderWithHead):
     @staticmethod
     def checkpoint_labels(checkpoint: Checkpoint) -> tuple[str, ...] | None:
         return checkpoint.text_label_names
+
+    @staticmethod
+    def head_problem(checkpoint: Checkpoint) -> str | None:
+        problem = checkpoint.config.get("problem_type")
+        if problem not in _PROBLEMS:
+            return f"is for problem_type {problem!r}"
+        one_row = len(checkpoint.text_label_names or "ab") == 1
+        return "has one row, as for regression" if one_row else None
 
     @staticmethod
     def head_name(checkpoint: Checkpoint) -> str:

@@ -23,7 +23,8 @@ class TransformerStudent(EncoderStudent, Teacher):
         freeze_embeddings: Whether the word-piece embedding never learns.
         kept_token_ids: sequence of different token ids of the teacher: the i-th gets row i. None:
             token ids are rows.
-        unknown_token_id: The teacher's id of its unknown piece; must be kept.
+        unknown_token_id: The teacher's id of its unknown piece; must be given with
+            `kept_token_ids`, and be one of them.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
 
     Call arguments:
