@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny_masked_lm import VOCABULARY, tiny_masked_lm
 
 from xdistil.data.examples import EncodedExample
-from xdistil.data.masking import Masker, MaskingSettings
+from xdistil.data.masking import Masker
 from xdistil.data.records import write_records
 from xdistil.distillation.masked_lm_scores import MaskedLMScorer
 from xdistil.distillation.pretraining import PretrainingRun
@@ -98,15 +98,17 @@ def test_the_score_is_the_mean_over_the_masked_positions_of_all_batches(data):
     assert scorer.scores() == scores
 
 
-def test_held_out_masks_are_the_same_for_every_seed_of_the_run(data):
+def test_held_out_masks_are_the_same_for_every_seed_of_the_run(data, tmp_path):
     text = types.SimpleNamespace(
         train=data.train[0], dev=data.dev[0], lengths=(8, 12), piece_counts=np.ones(VOCABULARY)
     )
 
+    encoder = types.SimpleNamespace(special_ids=range(5), mask_id=4)
+    folder = types.SimpleNamespace(stage=lambda *_: StageDirectory(tmp_path / "stage"), events=None)
+
     def labels(seed, data_seed):
-        own = MaskedLMData.of_text(
-            *(text, range(5), 4), masking=MaskingSettings(), seed=seed, data_seed=data_seed
-        )
+        settings = PretrainingSettings(seed=seed, data_seed=data_seed)
+        own = PretrainingRun(folder, text, encoder, settings, tiny_masked_lm()).data
         ids = np.arange(5, 35, dtype=np.int32)[np.newaxis]
         for_training = own.masker.mask(ids, np.ones_like(ids), 0, 0)[1]
         held_out = [labels for _, labels in own.held_out_batches()]
