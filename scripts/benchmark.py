@@ -46,6 +46,10 @@ def main(subject: str) -> None:
         print(module.table(result))
         if flags.FLAGS.json:
             write_json(flags.FLAGS.json, result)
+        if failed := result.get("failed_runs"):
+            raise InputError(
+                f"{failed} runs failed, see the table; the same command tries these alone again."
+            )
 
     program.run(run)
 

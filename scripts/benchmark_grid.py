@@ -5,11 +5,14 @@
         --grid="learning_rate=5e-5,2e-5,1e-5; temperature=5,10,20; alpha=.2,.5,.7; beta=10,100"
 
 The first combination of each seed trains the teacher and computes its targets, the others take
-them over. The same command goes on after an interruption; finished combinations are not begun
-again.
+them over; where the grid holds flags that decide the teacher (`seq_len`, `teacher_learning_rate`,
+the text and others), one of each set of their values does. The same command goes on after an
+interruption; finished combinations are not begun again. One that fails is a line of the table, and
+the exit status tells of it once the others are done.
 """
 
 import itertools
+import math
 import shlex
 import shutil
 import statistics
@@ -18,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from benchmark_runs import run_to_the_end
+from benchmark_runs import RunFailed, run_to_the_end
 
 from xdistil.data.atomic_files import make_folder, read_json, write_json
 from xdistil.errors import InputError
@@ -27,6 +30,16 @@ from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
 Combination = Mapping[str, str]
+# Flags that decide the teacher, beside those that are called teacher_...: the text, and how a
+# teacher reads it. A run of other values of these cannot take a teacher over.
+_OF_TEACHER = frozenset(
+    (
+        *("flagfile", "data_dir", "languages", "train_file", "dev_file", "test_file"),
+        *("transfer_file", "transfer_sentences", "labels_file", "labeled_per_language"),
+        *("labeled_per_class", "dev_per_language", "seq_len", "scheme", "precision", "smoke"),
+    )
+)
+_NOT_OF_TEACHER = ("teacher_targets", "teacher_layer")
 
 
 def define_flags() -> None:
@@ -56,14 +69,20 @@ def measure() -> dict[str, Any]:
     work_dir = make_folder(Path(FLAGS.work_dir))
     found: dict[str, list[dict[str, Any]]] = {}
     for seed in map(int, FLAGS.seeds):
-        first = None
+        firsts: dict[Any, Path] = {}
         for combination in combinations(grid):
-            name = name_of(combination)
+            name, teacher = name_of(combination), teacher_values(combination)
             output = work_dir / f"{name}-{seed}"
-            result = run_combination(combination, seed, output, reuse_from=first)
+            try:
+                result = run_combination(combination, seed, output, reuse_from=firsts.get(teacher))
+            except RunFailed as error:
+                # It would fail again; the others must not wait for it.
+                print(f"{output.name}: FAILED, the others go on: {error}", flush=True)
+                result = {"failure": {"seed": seed, "reason": str(error)}}
+            if "failure" not in result or _has_teacher(output):
+                firsts.setdefault(teacher, output)
             found.setdefault(name, []).append(result)
-            first = first or output
-            if output != first and not FLAGS.keep_runs:
+            if firsts.get(teacher) != output and "failure" not in result and not FLAGS.keep_runs:
                 shutil.rmtree(output, ignore_errors=True)
     rows = [
         {**combination, **summary(found[name_of(combination)])}
@@ -74,8 +93,26 @@ def measure() -> dict[str, Any]:
         "run_flags": FLAGS.run_flags,
         "grid": grid,
         "seeds": [int(seed) for seed in FLAGS.seeds],
-        "rows": sorted(rows, key=lambda row: row["dev"], reverse=True),
+        "rows": sorted(rows, key=_dev_or_last, reverse=True),
+        "failed_runs": sum(len(row["failures"]) for row in rows),
     }
+
+
+def teacher_values(combination: Combination) -> tuple[tuple[str, str], ...]:
+    """The values that decide the teacher: combinations that share them share it."""
+    return tuple(
+        (flag, value)
+        for flag, value in combination.items()
+        if flag in _OF_TEACHER or (flag.startswith("teacher") and flag not in _NOT_OF_TEACHER)
+    )
+
+
+def _has_teacher(output: Path) -> bool:
+    return all((output / "teacher" / name).exists() for name in ("config.json", "key.json"))
+
+
+def _dev_or_last(row: Mapping[str, Any]) -> float:
+    return -math.inf if row["dev"] is None else row["dev"]
 
 
 def read_grid(text: str) -> dict[str, list[str]]:
@@ -126,7 +163,7 @@ def run_combination(
         `dev` and `test` scores, and `seconds` of distillation; `test` is `None` without test text.
 
     Raises:
-        InputError: The run failed.
+        RunFailed: It did.
     """
     own = [*shlex.split(FLAGS.run_flags), *(f"--{k}={v}" for k, v in combination.items())]
     own.append(f"--seed={seed}")
@@ -157,20 +194,25 @@ def scores_of(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summary(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over seeds, and the spread of the dev score."""
-    dev = [result["dev"] for result in results]
-    test = [result["test"] for result in results if result["test"] is not None]
+    """Means over seeds, and the spread of the dev score; `None` where a run failed."""
+    failures = [result["failure"] for result in results if "failure" in result]
+    ended = [result for result in results if "failure" not in result]
+    dev = [result["dev"] for result in ended]
+    test = [result["test"] for result in ended if result["test"] is not None]
+    # A mean over fewer seeds than those of the other rows would not compare with theirs.
+    whole = not failures
     return {
-        "dev": statistics.fmean(dev),
+        "dev": statistics.fmean(dev) if whole else None,
         "dev_scores": dev,
-        "dev_deviation": statistics.stdev(dev) if len(dev) > 1 else None,
-        "test": statistics.fmean(test) if test else None,
-        "seconds": statistics.fmean(result["seconds"] for result in results),
+        "dev_deviation": statistics.stdev(dev) if whole and len(dev) > 1 else None,
+        "test": statistics.fmean(test) if whole and test else None,
+        "seconds": statistics.fmean(result["seconds"] for result in ended) if whole else None,
+        "failures": failures,
     }
 
 
 def table(result: dict[str, Any]) -> str:
-    """The grid as text, the best on dev first."""
+    """The grid as text, the best on dev first; below it, why runs failed."""
     names = [*result["grid"]]
     cells = [[*names, "dev", "deviation", "test", "minutes"]]
     for row in result["rows"]:
@@ -180,10 +222,16 @@ def table(result: dict[str, Any]) -> str:
                 _percent(row["dev"]),
                 _percent(row["dev_deviation"]),
                 _percent(row["test"]),
-                f"{row['seconds'] / 60:.1f}",
+                "-" if row["seconds"] is None else f"{row['seconds'] / 60:.1f}",
             ]
         )
-    return text_table(cells)
+    failures = [
+        f"failed: {name_of({name: row[name] for name in names})}, seed {failure['seed']}: "
+        f"{failure['reason']}"
+        for row in result["rows"]
+        for failure in row["failures"]
+    ]
+    return "\n".join([text_table(cells), *failures])
 
 
 def _percent(value: float | None) -> str:

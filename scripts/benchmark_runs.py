@@ -1,6 +1,7 @@
 """Runs as processes of their own, for the benchmarks that look at whole runs."""
 
 import contextlib
+import ctypes
 import dataclasses
 import os
 import random
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from xdistil.data.atomic_files import make_folder
@@ -25,6 +26,10 @@ SMALL_RUN = shlex.split(
 )
 _SYLLABLES = ("ba", "de", "fi", "go", "hu", "ka", "le", "mi", "no", "pu", "ra", "zu", "shan", "tor")
 _TYPES = ("PER", "LOC", "ORG")
+
+
+class RunFailed(InputError):
+    """A run did not end well; the message holds its log and that log's last line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,30 +62,65 @@ def run_program(
         How it ended.
     """
     began = time.monotonic()
-    with open(log, "ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(SCRIPTS / f"run_{program}.py"), *flags],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    timer = None
-    if kill_after is not None:
-        # Its whole process group: a worker process that lived on could go on writing.
-        timer = threading.Timer(kill_after, _kill_group, (process.pid,))
-        timer.start()
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        _kill_group(process.pid)
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
+    process = timer = None
+    with _signals_as_exceptions():
+        try:
+            with open(log, "ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, str(SCRIPTS / f"run_{program}.py"), *flags],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent(),
+                )
+            if kill_after is not None:
+                # Its whole process group: a worker process that lived on could go on writing.
+                timer = threading.Timer(kill_after, _kill_group, (process.pid,))
+                timer.start()
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            if process is not None:
+                _kill_group(process.pid)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)  # wait4 took it from under Popen
     unit = 1 if sys.platform == "darwin" else 1024
     return FinishedRun(process.returncode, time.monotonic() - began, usage.ru_maxrss * unit)
+
+
+@contextlib.contextmanager
+def _signals_as_exceptions() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise SystemExit, so that a run does not outlive its benchmark.
+
+    It would hold its directory: the same command, given again, would find another run at work.
+    """
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = {}
+    # Only the main thread may set handlers; what nohup ignores stays ignored.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _die_with_parent() -> Callable[[], None] | None:
+    """For the child to call: on Linux it is killed as this process is, by SIGKILL too."""
+    if sys.platform != "linux":
+        return None
+    # Loaded here: between fork and exec there is nothing to be imported.
+    libc, death_signal = ctypes.CDLL(None), 1  # PR_SET_PDEATHSIG
+    return lambda: libc.prctl(death_signal, signal.SIGKILL)
 
 
 def _kill_group(process_id: int) -> None:
@@ -92,13 +132,13 @@ def run_to_the_end(flags: Sequence[str], *, log: Path, program: str = "ner") -> 
     """`run_program`, and an error where it does not end well.
 
     Raises:
-        InputError: it ended with another status than 0; the message holds the log's last line.
+        RunFailed: it ended with another status than 0.
     """
     finished = run_program(flags, log=log, program=program)
     if finished.status != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "no output")
-        raise InputError(
+        raise RunFailed(
             f"{log}: run_{program}.py ended with status {finished.status}: {last.strip()}"
         )
     return finished

@@ -7,6 +7,7 @@ from absl import flags
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
+_ALWAYS_XLA = "--jit_compile=false: several devices always train through XLA; leave it out."
 
 
 def define_device_flags() -> None:
@@ -43,18 +44,37 @@ def check_devices() -> None:
     if FLAGS.logical_devices > 1 and FLAGS.strategy == "default":
         raise InputError("--logical_devices wants --strategy=mirrored; else one device is used.")
     if FLAGS.logical_devices > 1 and FLAGS.jit_compile == "false":
-        raise InputError("--jit_compile=false: several devices always train through XLA.")
+        raise InputError(_ALWAYS_XLA)
 
 
-def split_cpu() -> None:
-    """Makes the logical devices that the flags ask for."""
-    if FLAGS.logical_devices == 1:
-        return
+def prepare_devices() -> None:
+    """Makes the logical devices that the flags ask for, and refuses what those found cannot do.
+
+    Raises:
+        InputError: --jit_compile=false with several devices.
+    """
+    if FLAGS.logical_devices > 1:
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        parts = [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_devices
+        tf.config.set_logical_device_configuration(cpu, parts)
+    # How many GPUs there are is not known before TensorFlow is asked.
+    if FLAGS.jit_compile == "false" and count_replicas() > 1:
+        raise InputError(_ALWAYS_XLA)
+
+
+def count_replicas() -> int:
+    """Devices that share each step."""
+    return 1 if FLAGS.strategy == "default" else len(_device_names())
+
+
+def _device_names() -> list[str]:
     import tensorflow as tf
 
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    parts = [tf.config.LogicalDeviceConfiguration()] * FLAGS.logical_devices
-    tf.config.set_logical_device_configuration(cpu, parts)
+    # Never both kinds: a CPU beside GPUs would get as large a share of each batch.
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in devices]
 
 
 def strategy_scope() -> contextlib.AbstractContextManager:
@@ -63,6 +83,4 @@ def strategy_scope() -> contextlib.AbstractContextManager:
         return contextlib.nullcontext()
     import tensorflow as tf
 
-    # Never both kinds: a CPU beside GPUs would get as large a share of each batch.
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices]).scope()
+    return tf.distribute.MirroredStrategy(_device_names()).scope()

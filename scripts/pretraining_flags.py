@@ -1,9 +1,11 @@
 """Flags of run_pretraining.py, and what is wrong with them before anything is read."""
 
+from collections.abc import Sequence
+
 import device_flags
 from absl import flags
 
-from xdistil.data.readers import expand_files
+from xdistil.data.readers import expand_files, refuse_shared_files
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -49,7 +51,11 @@ def _define_text_flags() -> None:
     )
     flags.DEFINE_list("dev_file", [], "Held-out text; default: --dev_share of --text_file.")
     flags.DEFINE_float(
-        "dev_share", 0.01, "Share of the lines held out.", lower_bound=1e-9, upper_bound=0.999
+        "dev_share",
+        0.01,
+        "Share of the lines held out; with --pack_lines of the documents, which blank lines end.",
+        lower_bound=1e-9,
+        upper_bound=0.999,
     )
     flags.DEFINE_integer("train_examples", 0, "Most examples to learn from; 0 = all.", 0)
     flags.DEFINE_integer("dev_examples", 0, "Most examples held out; 0 = all.", 0)
@@ -126,7 +132,14 @@ def _define_training_flags() -> None:
         lower_bound=0.0,
         upper_bound=0.99,
     )
-    flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Of everything random but --data_seed's.", lower_bound=0)
+    flags.DEFINE_integer(
+        "data_seed",
+        0,
+        "Of which text is held out, and of its masks: the same for every --seed, so that the "
+        "scores of runs compare.",
+        lower_bound=0,
+    )
     flags.DEFINE_bool(
         "smoke", False, "A few examples, one epoch: does it run? Its numbers mean nothing."
     )
@@ -142,7 +155,6 @@ def check_flags() -> None:
     if FLAGS.smoke:
         for name, value in (("train_examples", 64), ("dev_examples", 16), ("epochs", 1)):
             FLAGS[name].value = value
-        FLAGS["batch_size"].value = 2 * FLAGS.micro_batch_size * FLAGS.logical_devices
     if FLAGS.train == "teacher":
         given = [name for name in _ONLY_FOR_STUDENTS if FLAGS[name].present]
         if given:
@@ -157,11 +169,9 @@ def check_flags() -> None:
                 f"--student_layers={FLAGS.student_layers}: expected {', '.join(RULES)}, or whole "
                 "numbers from 1."
             )
-    if FLAGS.batch_size % (FLAGS.micro_batch_size * FLAGS.logical_devices):
-        raise InputError(
-            f"--batch_size={FLAGS.batch_size} is no multiple of "
-            f"--micro_batch_size={FLAGS.micro_batch_size} times the devices."
-        )
+    _refuse_idle()
+    if not FLAGS.smoke:
+        fit_batch(replicas=1)  # the devices are counted later
     if FLAGS.min_length > FLAGS.seq_len:
         raise InputError(
             f"--min_length={FLAGS.min_length} is above --seq_len={FLAGS.seq_len}: no example is "
@@ -172,6 +182,48 @@ def check_flags() -> None:
     FLAGS["text_file"].value = expand_files(FLAGS.text_file)
     if FLAGS.dev_file:
         FLAGS["dev_file"].value = expand_files(FLAGS.dev_file)
+        refuse_shared_files(FLAGS.text_file, FLAGS.dev_file)
+
+
+def fit_batch(replicas: int) -> None:
+    """Makes steps of --smoke as small as the devices allow, and refuses others that do not fit.
+
+    Args:
+        replicas: Devices that share each step.
+
+    Raises:
+        InputError: --batch_size cannot be shared out.
+    """
+    if FLAGS.smoke:
+        FLAGS["batch_size"].value = 2 * FLAGS.micro_batch_size * replicas
+    if FLAGS.batch_size % (FLAGS.micro_batch_size * replicas):
+        times = f" times {replicas} devices" if replicas > 1 else ""
+        raise InputError(
+            f"--batch_size={FLAGS.batch_size} is no multiple of "
+            f"--micro_batch_size={FLAGS.micro_batch_size}{times}; give one."
+        )
+
+
+def _refuse_idle() -> None:
+    """Refuses flags that other flags leave nothing to decide.
+
+    Those that repeat a default pass: flagfiles of a paper name all its settings, and the ablation
+    changes some of them.
+    """
+
+    def refuse(names: Sequence[str], why: str) -> None:
+        for name in names:
+            if FLAGS[name].present and FLAGS[name].value != FLAGS[name].default:
+                raise InputError(f"--{name} {why}")
+
+    if not FLAGS.alpha_ce:
+        refuse(("temperature", "masked_only"), "is of the loss that --alpha_ce=0 leaves out.")
+    if FLAGS.student_init == "random":
+        refuse(("fold_segments",), "is for --student_init=teacher; random weights take nothing.")
+        refuse(
+            ("student_layers",),
+            "is for --student_init=teacher; the size of a random student is --num_layers.",
+        )
 
 
 def own_flag_values() -> dict[str, object]:

@@ -16,6 +16,7 @@ from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.masking import MaskingSettings
 from xdistil.data.pretraining_text import PretrainingText, TextSettings, write_pretraining_text
+from xdistil.data.readers import refuse_shared_files
 from xdistil.distillation.pretraining import PretrainingResult, PretrainingRun
 from xdistil.distillation.pretraining_settings import PretrainingSettings
 from xdistil.distillation.progress import Progress
@@ -27,6 +28,7 @@ from xdistil.metrics.footprint import count_parameters
 from xdistil.models.checkpoints import Checkpoint
 from xdistil.models.layer_choice import chosen_layers
 from xdistil.models.masked_lm import MaskedLM
+from xdistil.models.masked_lm_head import require_masked_lm_head
 from xdistil.models.masked_lm_student import masked_lm_student
 from xdistil.models.presets import find_checkpoint
 from xdistil.report.pretraining_report import (
@@ -69,7 +71,11 @@ class PretrainingJob:
                 f"model only {self.teacher_config.vocabulary_size} embeddings; put the tokenizer "
                 "of this checkpoint beside it."
             )
-        self.layers = self._layers() if FLAGS.train == "student" else None
+        self.layers = None
+        if FLAGS.train == "student":
+            self.layers = self._layers()
+            if FLAGS.alpha_ce:
+                require_masked_lm_head(checkpoint)
 
     def _layers(self) -> list[int]:
         """The teacher's layers that the student begins with, from 1."""
@@ -90,6 +96,7 @@ class PretrainingJob:
     def run(self) -> dict[str, Any]:
         """Trains, writes the model and the report. Returns the report."""
         files = hash_files([*FLAGS.text_file, *FLAGS.dev_file])
+        refuse_shared_files(FLAGS.text_file, FLAGS.dev_file, files)
         text_hash = _fingerprint(files[path] for path in FLAGS.text_file) + _fingerprint(
             files[path] for path in FLAGS.dev_file
         )
@@ -104,9 +111,10 @@ class PretrainingJob:
             directory.log_to_file(logger)
             for line in directory.version_warnings:
                 logger.warning("%s", line)
-            text = self._text(directory, text_hash)
             with strategy_scope():
+                # Before the text, which may take hours: a checkpoint that cannot be used is told.
                 model, teacher = self._models()
+                text = self._text(directory, text_hash)
                 run = PretrainingRun(
                     directory, text, self.encoder, self._settings(text), model, teacher
                 )
@@ -122,7 +130,7 @@ class PretrainingJob:
             packed=FLAGS.pack_lines,
             min_length=FLAGS.min_length,
             dev_share=FLAGS.dev_share,
-            seed=FLAGS.seed,
+            seed=FLAGS.data_seed,
             max_examples=FLAGS.train_examples,
             max_dev_examples=FLAGS.dev_examples,
         )
@@ -172,6 +180,7 @@ class PretrainingJob:
             weight_decay=FLAGS.weight_decay,
             clip_norm=FLAGS.clip_norm,
             seed=FLAGS.seed,
+            data_seed=FLAGS.data_seed,
             training=StageSettings(
                 seed=FLAGS.seed,
                 jit_compile=jit_compile,
@@ -194,7 +203,7 @@ class PretrainingJob:
             trained=FLAGS.train,
             seed=FLAGS.seed,
             parameters=count_parameters(result.model),
-            layers=self.layers,
+            layers=self.layers if FLAGS.student_init == "teacher" else None,
             teacher={
                 "name": FLAGS.teacher,
                 "parameters": count_parameters(teacher or result.model),
@@ -205,7 +214,7 @@ class PretrainingJob:
                 "pieces": run.data.pieces,
                 "held_out_examples": sum(store.examples for store in run.data.dev),
             },
-            perplexity_before=result.perplexity_before,
+            before=result.before,
             history=result.history,
             best_epoch=result.record["best_epoch"],
             steps=result.record["steps"],

@@ -47,6 +47,10 @@ def run(main: Callable[[list[str]], None], goes_on: bool = False) -> None:
             main(arguments)
         except InputError as error:
             _fail(str(error))
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise
+            _fail(_memory_error(str(error), goes_on))
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
             sys.exit(130)
@@ -60,6 +64,31 @@ def run(main: Callable[[list[str]], None], goes_on: bool = False) -> None:
             sys.exit(0)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # Not imported here: a program that fails early has not waited for TensorFlow.
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None or not isinstance(error, tensorflow.errors.ResourceExhaustedError):
+        return False
+    return "No space left" not in str(error)  # a full disk is called the same
+
+
+def _memory_error(message: str, goes_on: bool) -> str:
+    """What a user can do where the device has no room; TensorFlow says it in many lines."""
+    names = ("micro_batch_size", "batch_size", "teacher_batch_size", "seq_len")
+    sizes = [f"--{name}" for name in names if name in FLAGS]
+    if "micro_batch_size" in FLAGS:
+        sizes.remove("--batch_size")  # of no matter to memory: it is computed in parts
+    advice = f"lower {' or '.join(sizes)}" if sizes else "take a device with more memory"
+    if goes_on:
+        advice += (
+            " and give another --output_dir, since other sizes are another run; where it was "
+            "another process that took the memory, the same command goes on from the last "
+            "checkpoint"
+        )
+    first = next(iter(message.strip().splitlines()), "")[:200]
+    return f"out of memory on the device: {advice} ({first})"
 
 
 def _stop(number: int, frame: object) -> None:

@@ -42,7 +42,7 @@ def main(_: list[str]) -> None:
     corpus = load_tagging_corpus(shared_flags.corpus_files(), shared_flags.corpus_limits())
     for line in corpus.warnings:
         logger.warning("%s", line)
-    device_flags.split_cpu()
+    device_flags.prepare_devices()
     # TensorFlow is slow to import: what can be wrong with flags and files is told before.
     from tagging_job import TaggingJob
 

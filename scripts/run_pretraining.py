@@ -21,7 +21,8 @@ flags.adopt_module_key_flags(device_flags)
 
 def main(_: list[str]) -> None:
     pretraining_flags.check_flags()
-    device_flags.split_cpu()
+    device_flags.prepare_devices()
+    pretraining_flags.fit_batch(device_flags.count_replicas())
     # TensorFlow is slow to import: what can be wrong with flags and files is told before.
     from pretraining_job import PretrainingJob
 

@@ -52,7 +52,7 @@ def read_corpus(pairs: bool) -> TextCorpus:
     corpus = load_text_corpus(shared_flags.corpus_files(), limits, pairs)
     for line in corpus.warnings:
         logger.warning("%s", line)
-    device_flags.split_cpu()
+    device_flags.prepare_devices()
     return corpus
 
 

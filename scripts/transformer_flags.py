@@ -28,6 +28,11 @@ _OWN = (
 _OF_FRESH_ONES = (
     *("hidden_dim", "embedding_dim", "num_heads", "intermediate_dim", "embedding_init"),
 )
+# Of stages that the recipes of one stage, whose epochs are --epochs, have not. Programs for texts
+# have no --teacher_layer.
+_OF_OTHER_STAGES = (
+    *("representation_loss", "teacher_layer", "representation_epochs", "logits_epochs"),
+)
 _ONLY_FOR = {
     "temperature": SOFT_RECIPES,
     "distil_transfer": SOFT_RECIPES,
@@ -134,6 +139,9 @@ def check_transformer(bilstm_flags: Sequence[str] = ()) -> None:
     for name, recipes in _ONLY_FOR.items():
         if FLAGS[name].present and FLAGS.recipe not in recipes:
             raise InputError(f"--{name} is for --recipe={' or '.join(recipes)}.")
+    if FLAGS.recipe in SOFT_RECIPES:
+        known = [name for name in _OF_OTHER_STAGES if name in FLAGS]
+        _refuse(known, f"is not for --recipe={FLAGS.recipe}, whose one stage does not read it.")
     if FLAGS.recipe in SOFT_RECIPES and FLAGS.alpha is not None and FLAGS.alpha > 1:
         raise InputError(f"--alpha={FLAGS.alpha}: for --recipe={FLAGS.recipe} from 0 to 1.")
     if FLAGS.attention_loss and FLAGS.teacher_targets != "online":

@@ -171,7 +171,7 @@ def test_the_configs_of_the_papers_on_texts_hold_their_settings(flags_of_configs
 
 
 def test_the_configs_of_the_papers_on_transformers_hold_their_settings(flags_of_configs):
-    for task in ("sst2", "mrpc", "rte"):
+    for task in ("sst2", "mrpc", "rte", "mnli"):
         values = flags_of_configs[f"configs/pkd_{task}.cfg"]
         assert (values["recipe"], values["student"]) == ("pkd_skip", "transformer")
         assert (values["student_layers"], values["num_layers"]) == ("first", 6)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+import xdistil.data.masked_steps as masked_steps_module
 from xdistil.data.batching import count_batches
 from xdistil.data.examples import EncodedExample
 from xdistil.data.masked_steps import count_steps, held_out_batches, masked_steps
 from xdistil.data.masking import Masker
+from xdistil.data.record_batches import iterate_batches
 from xdistil.data.records import write_records
 
 VOCABULARY, LENGTHS, ROWS, PARTS = 60, (6, 10, 20), 4, 3
@@ -79,6 +81,18 @@ def test_a_step_is_a_function_of_seed_epoch_and_its_number(store):
         or (originals(*one) != originals(*two)).any()
         for one, two in zip(whole, other, strict=True)
     )
+
+
+def test_masks_differ_between_epochs_where_nothing_else_does(store, monkeypatch):
+    def in_one_order(*stores, **settings):
+        return iterate_batches(*stores, **{**settings, "epoch": 0})
+
+    monkeypatch.setattr(masked_steps_module, "iterate_batches", in_one_order)
+    once, again, later = steps(store), steps(store), steps(store, epoch=1)
+    for one, same, other in zip(once, again, later, strict=True):
+        np.testing.assert_array_equal(originals(*one), originals(*other))
+        np.testing.assert_array_equal(one[1]["labels"], same[1]["labels"])
+        assert ((one[1]["labels"] >= 0) != (other[1]["labels"] >= 0)).any()
 
 
 def test_listed_positions_and_labels_are_those_of_the_whole_step(store):

@@ -5,9 +5,11 @@ import gzip
 import numpy as np
 import pytest
 
+from xdistil.data import pretraining_text
 from xdistil.data.encoding import train_wordpiece
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.pretraining_text import TextSettings, write_pretraining_text
+from xdistil.data.readers import refuse_shared_files
 from xdistil.data.records import read_records
 from xdistil.errors import InputError
 
@@ -84,7 +86,8 @@ def test_packed_lines_fill_every_example_but_the_last_of_a_document(tmp_path, en
 
 def test_a_share_of_the_lines_is_held_out_by_what_they_say(tmp_path, files, encoder):
     text = write(tmp_path, files, encoder)
-    everything = write(tmp_path, files, encoder, "all", dev_files=files)
+    (tmp_path / "other").write_text(lines(1, seed=9)[0] + "\n", "utf-8")
+    everything = write(tmp_path, files, encoder, "all", dev_files=[tmp_path / "other"])
     assert sorted(rows(text.train) + rows(text.dev)) == sorted(rows(everything.train))
     assert 0.08 < text.dev.examples / everything.train.examples < 0.35
     # The same lines twice, in another order and beside others: each is on the side it was on.
@@ -95,6 +98,63 @@ def test_a_share_of_the_lines_is_held_out_by_what_they_say(tmp_path, files, enco
     assert again.dev.examples > text.dev.examples
     other = write(tmp_path, files, encoder, "seed", seed=1)
     assert rows(other.dev) != rows(text.dev)
+
+
+def test_packed_text_is_held_out_by_whole_documents(tmp_path, encoder):
+    documents = [lines(6, seed=seed, most=12) for seed in range(40)]
+    content = "\n\n".join("\n".join(document) for document in documents) + "\n"
+    (tmp_path / "t.txt").write_text(content, "utf-8")
+    text = write(tmp_path, [tmp_path / "t.txt"], encoder, packed=True, dev_share=0.3)
+    expected = []
+    for document in documents:
+        pieces = [piece for line in document for piece in pieces_of(encoder, line)]
+        parts = [pieces[i : i + SEQ_LEN - 2] for i in range(0, len(pieces), SEQ_LEN - 2)]
+        own = [[encoder.cls_id, *p, encoder.sep_id] for p in parts if len(p) + 2 >= 4]
+        sides = [all(row in rows(store) for row in own) for store in (text.dev, text.train)]
+        assert any(sides)
+        expected += own
+    assert sorted(rows(text.train) + rows(text.dev)) == sorted(expected)
+    assert 0.1 < text.dev.examples / len(expected) < 0.5
+
+
+def test_packed_text_without_blank_lines_is_held_out_by_sections(tmp_path, encoder, monkeypatch):
+    monkeypatch.setattr(pretraining_text, "_SECTION_CHARACTERS", 300)
+    monkeypatch.setattr(pretraining_text, "_BEGINNING_CHARACTERS", 40)
+    whole = lines(100, most=12)
+    (tmp_path / "t.txt").write_text("\n".join(whole) + "\n", "utf-8")
+    source = pretraining_text._Source(encoder, TextSettings(packed=True, dev_share=0.3))
+    sides = {}
+    for held_out in (True, False):
+        taken = [*source.lines([str(tmp_path / "t.txt")], held_out)]
+        sections = [line.split("\n") for line in "\n".join(taken).strip().split("\n\n")]
+        sides[held_out] = [section for section in sections if section != [""]]
+        for section in sides[held_out]:
+            # Lines that follow each other, not more than a section and the line that ends it.
+            assert any(whole[i : i + len(section)] == section for i in range(len(whole)))
+            assert 0 < sum(map(len, section[:-1])) < 300
+    together = [line for side in sides.values() for section in side for line in section]
+    assert sorted(together) == sorted(whole) and min(map(len, sides.values())) > 3
+
+
+@pytest.mark.parametrize("suffix", ["txt", "txt.gz", "jsonl"])
+def test_text_on_one_line_is_read_in_parts(tmp_path, encoder, monkeypatch, suffix):
+    words = " ".join(lines(40))
+    path = tmp_path / f"t.{suffix}"
+    content = (f'{{"text": "{words}"}}' if suffix == "jsonl" else words).encode() + b"\n"
+    path.write_bytes(gzip.compress(content) if suffix == "txt.gz" else content)
+    monkeypatch.setattr(pretraining_text, "_LINE_BYTES", 64)
+    monkeypatch.setattr(pretraining_text, "_CHARACTERS_AT_A_TIME", 200)
+    sizes = []
+    pieces = encoder.pieces
+    monkeypatch.setattr(
+        encoder, "pieces", lambda texts: sizes.append(sum(map(len, texts))) or pieces(texts)
+    )
+    source = pretraining_text._Source(encoder, TextSettings())
+    parts = [*source.lines([str(path)], None)]
+    assert parts.pop() == ""
+    assert " ".join(parts) == words and all(0 < len(part) <= 64 for part in parts)
+    assert sum(1 for _ in source._encoded(parts)) == len(parts)
+    assert len(sizes) > 5 and max(sizes) < 100  # words
 
 
 def test_pieces_are_counted_once_and_the_counts_are_kept(tmp_path, files, encoder, monkeypatch):
@@ -133,8 +193,6 @@ def test_limits_take_the_beginning(tmp_path, files, encoder):
 
 
 def test_lines_are_read_one_after_the_other(tmp_path, encoder, monkeypatch):
-    from xdistil.data import pretraining_text
-
     reads = 0
 
     def endless(path):
@@ -157,9 +215,23 @@ def test_lines_are_read_one_after_the_other(tmp_path, encoder, monkeypatch):
 
 
 def test_tables_of_texts_are_read_too(tmp_path, encoder):
-    (tmp_path / "t.jsonl").write_text(f'{{"text": "{lines(1)[0]}"}}\n' * 3, "utf-8")
-    text = write(tmp_path, [tmp_path / "t.jsonl"], encoder, dev_files=[tmp_path / "t.jsonl"])
+    paths = [tmp_path / f"{name}.jsonl" for name in ("train", "dev")]
+    for path in paths:
+        path.write_text(f'{{"text": "{lines(1)[0]}"}}\n' * 3, "utf-8")
+    text = write(tmp_path, paths[:1], encoder, dev_files=paths[1:])
     assert rows(text.train) == rows(text.dev) != []
+
+
+def test_a_file_that_is_learned_from_is_not_held_out_as_well(tmp_path, files, encoder):
+    (tmp_path / "link").symlink_to(tmp_path / "a.txt")
+    with pytest.raises(
+        InputError, match=r"link: held out by --dev_file.* as .*a\.txt.*--text_file"
+    ):
+        write(tmp_path, files, encoder, dev_files=[tmp_path / "link"])
+    hashes = {"a": "1", "b": "2", "c": "1"}
+    with pytest.raises(InputError, match="c: held out by --dev_file, and learned from as a"):
+        refuse_shared_files(["a", "b"], ["c"], hashes)
+    refuse_shared_files(["a"], ["b"], hashes)
 
 
 def broken(path, kind):
@@ -188,7 +260,7 @@ def test_bad_text_is_told_with_file_and_line(tmp_path, encoder, kind):
 
 def test_text_that_is_held_out_wholly_or_missing_is_told(tmp_path, files, encoder):
     with pytest.raises(InputError, match=r"no example of at least 10 pieces.*lower"):
-        path = tmp_path / "short.txt"
+        path = tmp_path / "short"
         path.write_text("ba de\n", "utf-8")
         write(tmp_path, [path], encoder, min_length=10, dev_files=files)
     with pytest.raises(InputError, match=r"held-out share of 1e-06"):

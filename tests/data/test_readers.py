@@ -9,6 +9,7 @@ import pytest
 
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
+from xdistil.data.lines import numbered_lines
 from xdistil.data.read_report import ReadReport
 from xdistil.data.readers import (
     expand_files,
@@ -279,3 +280,24 @@ def test_real_files_are_read_whole(xdistil_data):
         report = ReadReport()
         assert sum(1 for _ in read_tagged(path, report=report)) == lines
         assert set(report.per_language) == {path.parent.name}
+
+
+@pytest.mark.parametrize("most", [4, 5, 7, 64])
+def test_long_lines_come_in_parts_that_make_the_line(tmp_path, most):
+    text = "ab cdefgh i\tj\n\nлетящий 日本語のテキスト x\r\n        \nend"
+    path = tmp_path / "t.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = [*numbered_lines(str(path), most)]
+    whole = {}
+    for number, part in found:
+        whole[number] = whole.get(number, "") + part
+        assert len(part.encode()) <= most
+    assert whole == dict(numbered_lines(str(path)))
+
+
+def test_an_error_in_a_part_tells_the_place_in_the_line(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_bytes(b"good\nabc def gh\xff i\n")
+    for most in (None, 5):
+        with pytest.raises(InputError, match=r"t\.txt:2: .*0xff at byte 11 of the line"):
+            list(numbered_lines(str(path), most))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import types
 from pathlib import Path
 
 import keras
@@ -15,12 +16,14 @@ from xdistil.data.examples import EncodedExample
 from xdistil.data.masking import Masker
 from xdistil.data.records import write_records
 from xdistil.distillation.masked_lm_scores import MaskedLMScorer
+from xdistil.distillation.pretraining import PretrainingRun
 from xdistil.distillation.pretraining_settings import PretrainingSettings
 from xdistil.distillation.pretraining_trainer import MaskedLMData, PretrainingTrainer
 from xdistil.distillation.run_directory import StageDirectory
 from xdistil.distillation.stage_trainer import StageSettings
 from xdistil.distillation.stages import OptimizerSettings, Stage
 from xdistil.errors import InputError
+from xdistil.report.pretraining_report import build_pretraining_report, pretraining_table
 
 
 @pytest.fixture
@@ -93,6 +96,64 @@ def test_the_score_is_the_mean_over_the_masked_positions_of_all_batches(data):
     assert scores["perplexity"] == pytest.approx(np.exp(np.mean(losses)), rel=1e-4)
     assert scores["accuracy"] == pytest.approx(np.mean(hits))
     assert scorer.scores() == scores
+
+
+def test_held_out_masks_are_the_same_for_every_seed_of_the_run(data, tmp_path):
+    text = types.SimpleNamespace(
+        train=data.train[0], dev=data.dev[0], lengths=(8, 12), piece_counts=np.ones(VOCABULARY)
+    )
+
+    encoder = types.SimpleNamespace(special_ids=range(5), mask_id=4)
+    folder = types.SimpleNamespace(stage=lambda *_: StageDirectory(tmp_path / "stage"), events=None)
+
+    def labels(seed, data_seed):
+        settings = PretrainingSettings(seed=seed, data_seed=data_seed)
+        own = PretrainingRun(folder, text, encoder, settings, tiny_masked_lm()).data
+        ids = np.arange(5, 35, dtype=np.int32)[np.newaxis]
+        for_training = own.masker.mask(ids, np.ones_like(ids), 0, 0)[1]
+        held_out = [labels for _, labels in own.held_out_batches()]
+        return for_training.tolist(), [part.tolist() for part in held_out]
+
+    first, other, third = labels(1, 0), labels(2, 0), labels(1, 3)
+    assert first[1] == other[1] != third[1]
+    assert first[0] == third[0] != other[0]
+
+
+def test_a_model_that_no_epoch_betters_is_kept_as_it_began(data, tmp_path, caplog):
+    settings = PretrainingSettings(
+        epochs=1, batch_size=4, learning_rate=1.0, warmup_fraction=0.0
+    ).alone()
+    model = tiny_masked_lm()
+    before = MaskedLMScorer(model, data.held_out_batches).scores()
+    trainer = PretrainingTrainer(
+        settings.stage("masked_lm", 2),
+        model,
+        data,
+        StageDirectory(tmp_path / "stage"),
+        StageSettings(),
+    )
+    record = trainer.run()
+    assert record["best_epoch"] == 0 and trainer.before == before
+    assert MaskedLMScorer(model, data.held_out_batches).scores() == before
+
+    run = object.__new__(PretrainingRun)
+    run.teacher, run.directory = model, types.SimpleNamespace(student=Path("student"))
+    with caplog.at_level("WARNING", "xdistil"):
+        run._say_what_came(record)
+    assert "so student/ is the model as it began" in caplog.text
+    report = build_pretraining_report(
+        **{"trained": "student", "seed": 0, "parameters": 5, "layers": [1], "text": {}},
+        **{"best_epoch": 0, "steps": 5, "pieces_per_second": 1.0, "peak_memory_bytes": 5},
+        teacher={"name": "t", "parameters": 10, "perplexity": 2.0},
+        before=trainer.before,
+        history=trainer.directory.history(),
+        seconds={"distillation": 1.0},
+    )
+    assert (report["perplexity"], report["accuracy"]) == (before["perplexity"], before["accuracy"])
+    lines = pretraining_table(report).splitlines()
+    assert lines[1].startswith("before (kept)")
+    assert lines[1].endswith(f"{100 * before['accuracy']:.2f}%")
+    assert "(kept)" not in "".join(lines[2:])
 
 
 def test_a_batch_that_micro_batches_do_not_divide_is_refused(data, tmp_path):

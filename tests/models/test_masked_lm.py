@@ -110,7 +110,7 @@ def test_logits_are_float32_under_mixed_precision(policy):
 
 def test_a_checkpoint_without_a_head_gets_a_fresh_one_and_the_log_says_so(caplog):
     model = MaskedLM.from_preset(FIXTURES / "plain")
-    assert "no masked-LM head, a fresh one" in caplog.text
+    assert "no masked-LM head, it gets a fresh one" in caplog.text and model.has_fresh_head
     assert not np.array(model.head.mlm_bias).any()
     with pytest.raises(InputError, match="no masked-LM head"):
         MaskedLM.from_preset(FIXTURES / "plain", need_head=True)

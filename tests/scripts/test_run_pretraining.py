@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def teacher_run(data, tmp_path_factory):
     flags = [*TINY, "--train=teacher", f"--teacher={data / 'plain'}", "--epochs=8"]
     done = run(*flags, f"--text_file={data}/*.txt*", f"--output_dir={folder}")
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "a fresh one is trained" in done.stderr
+    assert "it gets a fresh one of random weights" in done.stderr
     return folder
 
 
@@ -161,18 +162,23 @@ def test_the_same_command_does_nothing_anew_and_another_is_refused(student_flags
 
 def test_without_softened_pieces_a_random_student_needs_no_head(data, tmp_path):
     flags = [*TINY, f"--teacher={data / 'plain'}", f"--text_file={data / 'a.txt'}", "--smoke"]
-    flags += ["--alpha_ce=0", "--student_init=random", "--student_layers=2"]
+    flags += ["--alpha_ce=0", "--student_init=random", "--num_layers=1"]
     done = run(*flags, f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-3000:]
     report = load_pretraining_report(tmp_path / "run")
     assert set(report["epochs"][0]) & {"ce", "mlm", "cos"} == {"mlm", "cos"}
-    assert report["layers"] == [2] and report["text"]["examples"] <= 64
+    assert report["layers"] is None and report["text"]["examples"] <= 64
+    # Its head is none that was trained: what it says of held-out text means nothing.
+    assert report["teacher"]["perplexity"] is None
+    assert "no masked-LM head of its own" in (tmp_path / "run" / "run.log").read_text("utf-8")
+    assert "teacher: perplexity -;" in done.stdout
 
 
 def test_bad_flags_and_text_are_one_line(data, tmp_path):
     good = [*TINY, f"--teacher={data / 'plain'}", f"--text_file={data / 'a.txt'}"]
     good += [f"--output_dir={tmp_path / 'run'}"]
     assert "no masked-LM head" in error_of(run(*good, "--overwrite"))
+    assert not (tmp_path / "run").exists()  # told before anything is written
     for flags, words in (
         (["--num_layers=4"], "the teacher has 3"),
         (["--student_layers=0,3"], "from 1 to 3"),
@@ -184,9 +190,36 @@ def test_bad_flags_and_text_are_one_line(data, tmp_path):
         (["--min_length=17"], "--min_length=17"),
         (["--batch_size=12"], "--batch_size=12 is no multiple of --micro_batch_size=8"),
         (["--text_file=nowhere/*.txt"], "nowhere"),
+        (["--strategy=mirrored", "--logical_devices=3"], "--micro_batch_size=8 times 3 devices"),
     ):
         assert words in error_of(run(*good, *flags))
+    assert not (tmp_path / "run").exists()
     bad = tmp_path / "bad.txt"
     bad.write_bytes(b"baka\n\xff\n")
     out = f"--output_dir={tmp_path / 'bad'}"
-    assert "bad.txt:2: invalid UTF-8" in error_of(run(*good, f"--text_file={bad}", out))
+    train = ["--train=teacher", f"--text_file={bad}", out]
+    assert "bad.txt:2: invalid UTF-8" in error_of(run(*good, *train))
+
+
+def test_a_checkpoint_that_does_not_fit_is_told_before_the_text_is_read(data, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(data / "plain", folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 4}))
+    flags = [*TINY, "--train=teacher", f"--teacher={folder}", f"--text_file={data / 'a.txt'}"]
+    assert "the weights lack 'encoder.layer.3" in error_of(
+        run(*flags, f"--output_dir={tmp_path / 'run'}")
+    )
+    assert not (tmp_path / "run" / "records").exists()
+
+
+def test_the_same_content_is_not_learned_from_and_held_out(data, tmp_path):
+    (tmp_path / "copy.txt").write_bytes((data / "a.txt").read_bytes())
+    flags = ["--train=teacher", f"--teacher={data / 'plain'}", "--seq_len=16", "--smoke"]
+    flags += [f"--text_file={data / 'a.txt'}", f"--output_dir={tmp_path / 'run'}"]
+    for path, told in (
+        (data / "a.txt", "a.txt: held out by --dev_file, and learned from by --text_file"),
+        (tmp_path / "copy.txt", "copy.txt: held out by --dev_file, and learned from as"),
+    ):
+        assert told in error_of(run(*flags, f"--dev_file={path}"))
+    assert not (tmp_path / "run").exists()

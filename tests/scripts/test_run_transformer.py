@@ -161,6 +161,9 @@ def test_a_narrow_tagger_learns_representations_through_a_projection(tmp_path):
     hub = tmp_path / "run" / "export" / "hub"
     assert Checkpoint(hub).family.name == "electra"
     assert Teacher.from_preset(hub).count_params() == student.count_params()
+    for flag in ("teacher_layer=1", "representation_loss=kl", "representation_epochs=2"):
+        told = error_of(run("ner", *flags, "--recipe=pkd_skip", f"--{flag}"))
+        assert f"--{flag.split('=')[0]} is not for --recipe=pkd_skip" in told
     attentions = [*flags, "--recipe=hidden_states", "--attention_loss"]
     assert "--teacher_targets=online" in error_of(run("ner", *attentions))
 
@@ -175,6 +178,7 @@ def test_what_does_not_go_together_is_one_line(texts, patient, tmp_path):
         ([*bilstm, "--recipe=kd", "--num_layers=2"], "--num_layers is for --student=transformer"),
         ([*base, "--recipe=kd", "--pooling=max"], "--pooling is for BiLSTM students"),
         ([*base, "--recipe=labels", "--temperature=2"], "--temperature is for --recipe=kd"),
+        ([*base, "--recipe=kd", "--logits_epochs=2"], "--logits_epochs is not for --recipe=kd"),
         ([*base, "--recipe=kd", "--alpha=1.5"], "from 0 to 1"),
         ([*base, "--recipe=kd", "--student_layers=top"], "expected first, spread, or numbers"),
         ([*base, "--recipe=kd", "--student_layers=0,2"], "counted from 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import EncodedExample
 from xdistil.data.lines import numbered_lines
 from xdistil.data.piece_arrays import frame_of
-from xdistil.data.readers import expand_files
+from xdistil.data.readers import expand_files, refuse_shared_files
 from xdistil.data.record_batches import iterate_batches
 from xdistil.data.records import RecordStore, write_records
 from xdistil.data.tensor_files import write_tensors
@@ -27,7 +28,15 @@ from xdistil.errors import InputError
 
 logger = logging.getLogger("xdistil")
 _TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".json")
+# What is tokenized at a time: pieces take some sixty times the room of their text.
 _LINES_AT_A_TIME = 1000
+_CHARACTERS_AT_A_TIME = 2**20
+# Of a line that is read at once; of a longer one the parts are lines of their own.
+_LINE_BYTES = 2**16
+# Packed text is held out by whole documents, which their beginning decides; one without blank
+# lines by sections of this length.
+_SECTION_CHARACTERS = 100_000
+_BEGINNING_CHARACTERS = 1000
 _COUNTS = "piece_counts.safetensors"
 
 
@@ -42,7 +51,9 @@ class TextSettings:
         min_length: Examples of fewer pieces, special tokens counted, are left out; the code drops
             those of 11 and fewer.
         dev_share: Of the lines, held out where there are no files of held-out text. Which ones is
-            a function of their content: the same line twice is on one side.
+            a function of their content: the same line twice is on one side. Where `packed`, of the
+            documents (up to a blank line; one of more than 100,000 characters in sections), by
+            how they begin: examples of both sides are then made of lines that belong together.
         seed: Of the choice.
         max_examples: Most examples to learn from, from the beginning of the text; 0 = all.
         max_dev_examples: Most examples held out; 0 = all.
@@ -103,8 +114,9 @@ def write_pretraining_text(
     """Encodes text once and keeps it; called again, it goes on where it stopped.
 
     Files are plain text, a line an example or a part of one, or (by their suffix) `.tsv`, `.csv`
-    and `.jsonl` as `read_unlabeled_text` reads them; each may be gzipped. One line at a time, and
-    one shard of examples, are in memory.
+    and `.jsonl` as `read_unlabeled_text` reads them; each may be gzipped. About 1 MB of text at a
+    time, and one shard of examples, are in memory: of a line above 64 KiB each part is an example,
+    or a part of one.
 
     Args:
         folder: Gets `train/`, `dev/` and the counts.
@@ -116,12 +128,14 @@ def write_pretraining_text(
         on_progress: Called with the number of examples of `train` done.
 
     Raises:
-        InputError: A file is missing, empty, cut or not UTF-8 (with the line), or there is no
-            example to learn from, or none held out.
+        InputError: A file is missing, empty, cut or not UTF-8 (with the line), or is on both
+            sides, or there is no example to learn from, or none held out.
         StorageError: The disk is full.
     """
     settings = settings or TextSettings()
     folder = Path(folder)
+    if dev_files:
+        refuse_shared_files(expand_files(files), expand_files(dev_files))
     source = _Source(encoder, settings)
     train_lines = source.lines(files, None if dev_files else False)
     dev_lines = source.lines(dev_files, None) if dev_files else source.lines(files, True)
@@ -189,17 +203,40 @@ class _Source:
             held_out: Which side of the share to take; `None`: every line.
         """
         for path in expand_files(files):
-            found = False
-            for line in _lines_of(path):
-                found = found or bool(line)
-                if not line or held_out is None or self._is_held_out(line) == held_out:
-                    yield line
-            if not found:
-                raise InputError(f"{path}: only blank lines in it: expected text")
+            lines = _refuse_blank(path, _lines_of(path))
+            if held_out is None:
+                yield from lines
+            elif self.settings.packed:
+                yield from self._documents(lines, held_out)
+            else:
+                yield from (x for x in lines if not x or self._is_held_out(x) == held_out)
             yield ""
 
-    def _is_held_out(self, line: str) -> bool:
-        digest = hashlib.blake2b(f"{self.settings.seed} {line}".encode(), digest_size=8).digest()
+    def _documents(self, lines: Iterable[str], held_out: bool) -> Iterator[str]:
+        """The lines of documents on one side, an empty one after each."""
+        beginning: list[str] = []  # of a document that is not decided yet
+        length, taken = 0, None
+        for line in itertools.chain(lines, [""]):
+            ends = not line or length >= _SECTION_CHARACTERS
+            if taken is None and beginning and (ends or length >= _BEGINNING_CHARACTERS):
+                taken = self._is_held_out("\n".join(beginning)) == held_out
+                if taken:
+                    yield from beginning
+                beginning = []
+            if ends:
+                if taken:
+                    yield ""
+                length, taken = 0, None
+            if not line:
+                continue
+            length += len(line)
+            if taken is None:
+                beginning.append(line)
+            elif taken:
+                yield line
+
+    def _is_held_out(self, text: str) -> bool:
+        digest = hashlib.blake2b(f"{self.settings.seed} {text}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "little") < self.settings.dev_share * 2**64
 
     def examples(self, lines: Iterable[str]) -> Iterator[EncodedExample]:
@@ -219,8 +256,7 @@ class _Source:
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
         """Ids and word starts of each line, whatever its length; `None` for an empty one."""
-        lines = iter(lines)
-        while chunk := list(islice(lines, _LINES_AT_A_TIME)):
+        for chunk in _chunks(lines):
             pieces = self.encoder.pieces([line.split() for line in chunk])
             ends = np.cumsum(pieces.lengths)
             for line, end, length in zip(chunk, ends, pieces.lengths, strict=True):
@@ -250,12 +286,51 @@ class _Source:
 
 
 def _lines_of(path: str) -> Iterator[str]:
+    """Lines, or parts of long ones; an empty one for each blank line and for nothing else."""
     if format_of(path) in _TABLES:
         for row in read_text_rows(path, Wanted(pairs=False, labeled=False)):
-            yield row.text.strip()
-    else:
-        for _, line in numbered_lines(path):
-            yield line.strip()
+            yield from _parts_of(row.text.strip())
+        return
+    last = 0
+    for number, line in numbered_lines(path, _LINE_BYTES):
+        line = line.strip()
+        if line or number != last:
+            yield line
+        last = number
+
+
+def _parts_of(text: str) -> Iterator[str]:
+    """The same for a text that is in memory already."""
+    begin = 0
+    while len(text) - begin > _LINE_BYTES:
+        end = text.rfind(" ", begin, begin + _LINE_BYTES) + 1 or begin + _LINE_BYTES
+        if part := text[begin:end].strip():
+            yield part
+        begin = end
+    yield text[begin:].strip()
+
+
+def _refuse_blank(path: str, lines: Iterable[str]) -> Iterator[str]:
+    found = False
+    for line in lines:
+        found = found or bool(line)
+        yield line
+    if not found:
+        raise InputError(f"{path}: only blank lines in it: expected text")
+
+
+def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Lines that are tokenized together: not too many, and not too long."""
+    chunk: list[str] = []
+    length = 0
+    for line in lines:
+        chunk.append(line)
+        length += len(line)
+        if len(chunk) == _LINES_AT_A_TIME or length >= _CHARACTERS_AT_A_TIME:
+            yield chunk
+            chunk, length = [], 0
+    if chunk:
+        yield chunk
 
 
 def _piece_counts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xdistil.data.examples import TaggedSentence
@@ -51,6 +51,33 @@ def expand_files(patterns: Paths) -> list[str]:
     if not files:
         raise InputError("no file given: expected a path, a glob, or several with commas between")
     return files
+
+
+def refuse_shared_files(
+    files: Sequence[str], held_out: Sequence[str], hashes: Mapping[str, str] | None = None
+) -> None:
+    """Refuses text that would be learned from and held out at once.
+
+    Args:
+        files: Paths of what is learned from.
+        held_out: Paths of what is held out.
+        hashes: Of each file's content, by its path; without it the paths are compared, links
+            followed.
+
+    Raises:
+        InputError: A file is on both sides.
+    """
+    key = os.path.realpath if hashes is None else hashes.__getitem__
+    learned = {key(path): path for path in reversed(files)}
+    for path in held_out:
+        twin = learned.get(key(path))
+        if twin is not None:
+            named = "" if twin == path else f" as {twin}"
+            raise InputError(
+                f"{path}: held out by --dev_file, and learned from{named} by --text_file: a score "
+                "on it would say nothing; give other text as --dev_file, or leave it out for a "
+                "share of --text_file"
+            )
 
 
 def _matches(pattern: str) -> list[str]:

@@ -31,8 +31,9 @@ class PretrainingResult:
         record: What the trainer tells of the stage.
         history: A dict an epoch: `epoch`, `loss`, each term, `dev_mlm`, `dev_perplexity`,
             `dev_accuracy`.
-        perplexity_before: On held-out text, before the first step.
-        teacher_perplexity: Of the teacher on the same masks; None without one.
+        before: `perplexity` and `accuracy` on held-out text, before the first step.
+        teacher_perplexity: Of the teacher on the same masks; None without one, and where its head
+            is a fresh one.
         pieces_per_second: Real positions that were learned from.
     """
 
@@ -40,7 +41,7 @@ class PretrainingResult:
     folder: Path
     record: dict[str, Any]
     history: list[dict[str, float]]
-    perplexity_before: float | None
+    before: dict[str, float]
     teacher_perplexity: float | None
     pieces_per_second: float
 
@@ -101,6 +102,7 @@ class PretrainingRun:
             encoder.mask_id,
             masking=settings.masking,
             seed=settings.seed,
+            data_seed=settings.data_seed,
             micro_batch_size=settings.micro_batch_size,
             masked_only=self.settings.logits_at_masks,
         )
@@ -134,10 +136,7 @@ class PretrainingRun:
         for layers in self.model.layer_groups.values():
             for layer in layers:
                 layer.trainable = True
-        logger.info(
-            "%s: held-out perplexity %.2f after epoch %d of %d",
-            *(record["name"], -record["dev_metric"], record["best_epoch"], record["epochs"]),
-        )
+        self._say_what_came(record)
         history = self.trainer.directory.history()
         self._write_models(record)
         return PretrainingResult(
@@ -145,7 +144,7 @@ class PretrainingRun:
             folder=self.folder,
             record=record,
             history=history,
-            perplexity_before=self.trainer.perplexity_before,
+            before=self.trainer.before,
             teacher_perplexity=self._teacher_perplexity(),
             pieces_per_second=(
                 self.data.pieces * record["epochs"] / record["seconds"]
@@ -166,6 +165,20 @@ class PretrainingRun:
         )
         if steps < _FEW_STEPS:
             logger.warning("only %d steps: a smaller batch size gives more of them", steps)
+
+    def _say_what_came(self, record: dict[str, Any]) -> None:
+        perplexity = -record["dev_metric"]
+        if record["best_epoch"]:
+            logger.info(
+                "%s: held-out perplexity %.2f after epoch %d of %d",
+                *(record["name"], perplexity, record["best_epoch"], record["epochs"]),
+            )
+            return
+        logger.warning(
+            "%s: no epoch came below the held-out perplexity %.2f of the beginning, so %s/ is the "
+            "model as it began; lower the learning rate, or give more steps or more text",
+            *(record["name"], perplexity, self.folder.name),
+        )
 
     def _write_models(self, record: dict[str, Any]) -> None:
         if not (self.folder / "config.json").exists():
@@ -203,6 +216,9 @@ class PretrainingRun:
 
     def _teacher_perplexity(self) -> float | None:
         if self.teacher is None:
+            return None
+        if self.teacher.has_fresh_head:
+            logger.info("teacher: has no masked-LM head of its own, so no perplexity either")
             return None
         path = self.trainer.directory.path / "teacher.json"
         kept = read_json(path)

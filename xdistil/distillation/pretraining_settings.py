@@ -32,7 +32,8 @@ class PretrainingSettings:
         warmup_fraction: Share of the steps until it, from 0 and in a line; then in a line to 0.
         weight_decay: Of AdamW.
         clip_norm: Global norm that gradients are clipped to; 0 = never.
-        seed: Of everything random.
+        seed: Of everything random but what `data_seed` decides.
+        data_seed: Of the masks of held-out text, so that runs of several seeds compare.
         training: How it runs; its seed is `seed`.
 
     Raises:
@@ -57,6 +58,7 @@ class PretrainingSettings:
     weight_decay: float = 0.0
     clip_norm: float = 5.0
     seed: int = 0
+    data_seed: int = 0
     training: StageSettings = dataclasses.field(default_factory=StageSettings)
 
     def __post_init__(self):

@@ -57,6 +57,7 @@ class MaskedLMData(StageData):
         *,
         masking: MaskingSettings,
         seed: int,
+        data_seed: int = 0,
         **settings: Any,
     ) -> "MaskedLMData":
         """The data of a corpus.
@@ -66,12 +67,13 @@ class MaskedLMData(StageData):
             special_ids: Ids of pieces that are never masked.
             mask_id: Id of the mask token.
             masking: How much is masked.
-            seed: Of the run.
+            seed: Of the run: masks of what is learned from.
+            data_seed: Masks of held-out text; the same for runs that are compared.
             **settings: `micro_batch_size`, `masked_only`.
         """
         train, dev = (
-            Masker(text.piece_counts, special_ids, mask_id, masking, derive_seed(seed, 0, purpose))
-            for purpose in ("masks", "dev masks")
+            Masker(text.piece_counts, special_ids, mask_id, masking, derive_seed(own, 0, purpose))
+            for own, purpose in ((seed, "masks"), (data_seed, "dev masks"))
         )
         stores = ([text.train], [text.dev], text.lengths)
         return cls(*stores, masker=train, dev_masker=dev, **settings)
@@ -144,8 +146,7 @@ class PretrainingTrainer(StageTrainer):
         )
         super().__init__(
             *(stage, 1, model, data, directory, settings),
-            # Higher is better.
-            score=lambda: -self.scorer.scores()["perplexity"],
+            score=self._score,
             teacher=teacher,
             events=events,
         )
@@ -156,9 +157,13 @@ class PretrainingTrainer(StageTrainer):
         return self.directory.path / "last.safetensors"
 
     @property
-    def perplexity_before(self) -> float | None:
-        """On held-out text, before the first step."""
-        return (read_json(self.directory.path / "before.json") or {}).get("perplexity")
+    def before(self) -> dict[str, float]:
+        """Scores on held-out text before the first step, `perplexity` and others; empty before."""
+        return read_json(self.directory.path / "before.json") or {}
+
+    def _score(self) -> float:
+        self._scores = self.scorer.scores()
+        return self.selection_score({"dev_perplexity": self._scores["perplexity"]})
 
     def train_batches(self, epoch: int, first_step: int) -> tf.data.Dataset:
         steps = masked_steps(
@@ -183,8 +188,7 @@ class PretrainingTrainer(StageTrainer):
     def _beginning(self) -> Position:
         position = super()._beginning()
         if position.best_score is not None:
-            before = {"perplexity": -position.best_score}
-            write_json(self.directory.path / "before.json", before)
+            write_json(self.directory.path / "before.json", self._scores)
         return position
 
     def _finish(self, position: Position) -> dict[str, Any]:

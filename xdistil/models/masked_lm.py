@@ -10,11 +10,14 @@ from typing import Any, Self
 import keras
 from keras import ops
 
-from xdistil.errors import InputError
 from xdistil.models.activations import get_activation
 from xdistil.models.checkpoints import Checkpoint, load_encoder_weights
 from xdistil.models.encoder import Encoder, EncoderConfig
-from xdistil.models.masked_lm_head import load_masked_lm_head, masked_lm_activation
+from xdistil.models.masked_lm_head import (
+    load_masked_lm_head,
+    masked_lm_activation,
+    require_masked_lm_head,
+)
 from xdistil.models.presets import find_checkpoint
 
 logger = logging.getLogger("xdistil")
@@ -79,6 +82,10 @@ class MaskedLM(keras.Model):
         1` tensors `(batch_size, sequence_length, hidden_dim)`, index 0 = embeddings;
         `representation`, the last of these.
 
+    Attributes:
+        has_fresh_head: whether the checkpoint that it was made of had no head, so that its logits
+            say nothing before it is trained.
+
     Raises:
         InputError: settings that make no encoder.
 
@@ -101,6 +108,7 @@ class MaskedLM(keras.Model):
         super().__init__(**kwargs)
         self.encoder = Encoder(encoder, dtype=self.dtype_policy, name="encoder")
         self.head = _MaskedLMHead(self.encoder, name="head")
+        self.has_fresh_head = False
         self.built = True
 
     @classmethod
@@ -131,16 +139,15 @@ class MaskedLM(keras.Model):
         config = checkpoint.encoder_config
         if dropout is not None:
             config = dataclasses.replace(config, dropout=dropout, attention_dropout=dropout)
-        head = load_masked_lm_head(checkpoint)
-        if head is None and need_head:
-            raise InputError(
-                f"{checkpoint.folder}: has no masked-LM head, so it predicts no pieces; train one "
-                "first (run_pretraining.py --train=teacher)"
-            )
+        head = (require_masked_lm_head if need_head else load_masked_lm_head)(checkpoint)
         model = cls(config, **kwargs)
         load_encoder_weights(model.encoder, checkpoint)
+        model.has_fresh_head = head is None
         if head is None:
-            logger.warning("%s: has no masked-LM head, a fresh one is trained", checkpoint.folder)
+            logger.warning(
+                "%s: has no masked-LM head, it gets a fresh one of random weights",
+                checkpoint.folder,
+            )
         else:
             model.head.mlm_dense.set_weights([head["mlm_dense.kernel"], head["mlm_dense.bias"]])
             model.head.mlm_norm.set_weights([head["mlm_norm.scale"], head["mlm_norm.bias"]])

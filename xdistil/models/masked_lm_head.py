@@ -55,6 +55,21 @@ def masked_lm_names(family: Family, name: str) -> list[str]:
     return [other for one in family.masked_lm[stem] for other in last_parts(one, part)]
 
 
+def require_masked_lm_head(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """The masked-LM head of a checkpoint that must have one, see `load_masked_lm_head`.
+
+    Raises:
+        InputError: it has none, or `load_masked_lm_head` refuses it.
+    """
+    head = load_masked_lm_head(checkpoint)
+    if head is None:
+        raise InputError(
+            f"{checkpoint.folder}: has no masked-LM head, so it predicts no pieces; train one "
+            "first (run_pretraining.py --train=teacher)"
+        )
+    return head
+
+
 def load_masked_lm_head(checkpoint: Checkpoint) -> dict[str, np.ndarray] | None:
     """The masked-LM head of a checkpoint, or None where it has none.
 

@@ -26,7 +26,7 @@ def build_pretraining_report(
     layers: Sequence[int] | None,
     teacher: Mapping[str, Any],
     text: Mapping[str, int],
-    perplexity_before: float | None,
+    before: Mapping[str, float],
     history: Sequence[Mapping[str, float]],
     best_epoch: int,
     steps: int,
@@ -40,11 +40,13 @@ def build_pretraining_report(
         trained: `student` or `teacher`.
         seed: of the run.
         parameters: of the model that was trained.
-        layers: the teacher's layers that the student began with, from 1; `None` for a teacher.
+        layers: the teacher's layers that the student began with, from 1; `None` for a teacher and
+            for a student of random weights.
         teacher: `{name, parameters, perplexity}`; the last on held-out text, `None` where the
-            teacher itself was trained.
+            teacher itself was trained, and where it has no masked-LM head.
         text: `{examples, pieces, held_out_examples}`; pieces of one epoch, special tokens counted.
-        perplexity_before: on held-out text, before the first step.
+        before: `perplexity` and `accuracy` on held-out text before the first step; those that are
+            not known are left out.
         history: a dict an epoch: `epoch`, `loss`, each term of it by its name, and of held-out
             text `dev_mlm`, `dev_perplexity`, `dev_accuracy`.
         best_epoch: from 1, the one whose weights were kept; 0: none was better than the beginning.
@@ -54,10 +56,13 @@ def build_pretraining_report(
         peak_memory_bytes: largest resident size of the process.
 
     Returns:
-        The report: the arguments, `history` as `epochs`; `perplexity` and `accuracy` of the model
-        that was kept.
+        The report: the arguments, `history` as `epochs`, `before` as `perplexity_before` and
+        `accuracy_before`; `perplexity` and `accuracy` of the model that was kept.
     """
-    best = history[best_epoch - 1] if best_epoch else {}
+    first = {name: before.get(name) for name in ("perplexity", "accuracy")}
+    best = {f"dev_{name}": value for name, value in first.items()}
+    if best_epoch:
+        best = history[best_epoch - 1]
     return {
         "trained": trained,
         "seed": seed,
@@ -65,9 +70,10 @@ def build_pretraining_report(
         "layers": None if layers is None else list(layers),
         "teacher": dict(teacher),
         "text": dict(text),
-        "perplexity": best.get("dev_perplexity", perplexity_before),
-        "accuracy": best.get("dev_accuracy"),
-        "perplexity_before": perplexity_before,
+        "perplexity": best["dev_perplexity"],
+        "accuracy": best["dev_accuracy"],
+        "perplexity_before": first["perplexity"],
+        "accuracy_before": first["accuracy"],
         "best_epoch": best_epoch,
         "epochs": [dict(epoch) for epoch in history],
         "steps": steps,
@@ -112,19 +118,20 @@ def pretraining_table(report: Mapping[str, Any]) -> str:
     """
     terms = [name for name in ("ce", "mlm", "cos") if name in (report["epochs"] or [{}])[0]]
     rows = [["epoch", "loss", *terms, "held-out perplexity", "accuracy"]]
-    rows.append(["before", "-", *("-" for _ in terms), _number(report["perplexity_before"]), "-"])
+    before = (report["perplexity_before"], report.get("accuracy_before"))
+    kept = _kept(report, 0)
+    rows.append([f"before{kept}", "-", *("-" for _ in terms), *_scores(*before)])
     for epoch in report["epochs"]:
         rows.append(
             [
-                f"{epoch['epoch']}{' (kept)' if epoch['epoch'] == report['best_epoch'] else ''}",
+                f"{epoch['epoch']}{_kept(report, epoch['epoch'])}",
                 *(f"{epoch[name]:.4f}" for name in ("loss", *terms)),
-                _number(epoch["dev_perplexity"]),
-                f"{100 * epoch['dev_accuracy']:.2f}%",
+                *_scores(epoch["dev_perplexity"], epoch["dev_accuracy"]),
             ]
         )
     lines = [text_table(rows)]
     teacher = report["teacher"]
-    if teacher["perplexity"] is not None:
+    if report["trained"] == "student":
         lines.append(
             f"teacher: perplexity {_number(teacher['perplexity'])}; "
             f"{teacher['parameters'] / report['parameters']:.2f} times the student's parameters"
@@ -136,6 +143,14 @@ def pretraining_table(report: Mapping[str, Any]) -> str:
         f"peak memory {report['peak_memory_bytes'] / 2**30:.1f} GiB"
     )
     return "\n".join(lines)
+
+
+def _kept(report: Mapping[str, Any], epoch: int) -> str:
+    return " (kept)" if epoch == report["best_epoch"] else ""
+
+
+def _scores(perplexity: float | None, accuracy: float | None) -> list[str]:
+    return [_number(perplexity), "-" if accuracy is None else f"{100 * accuracy:.2f}%"]
 
 
 def _number(value: float | None) -> str:
