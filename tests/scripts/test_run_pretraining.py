@@ -126,6 +126,9 @@ def test_what_was_trained_is_a_checkpoint_that_the_other_programs_read(teacher_r
         for folder in (teacher_run / "teacher", student_run / "student")
     ]
     assert tokenizers[0] == tokenizers[1]
+    # DistilBERT has no segments; transformers is told.
+    names = json.loads((student_run / "student" / "tokenizer_config.json").read_text("utf-8"))
+    assert names["model_input_names"] == ["input_ids", "attention_mask"]
 
 
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(

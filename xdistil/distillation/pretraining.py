@@ -205,7 +205,7 @@ class PretrainingRun:
             self.model.encoder_config.max_length,
             special_tokens=self.encoder.special_tokens,
             config=self.encoder.config,
-        ).save(folder)
+        ).save(folder, segments=self.model.encoder_config.num_segments > 0)
         write_checkpoint(
             folder,
             self.model.encoder,
