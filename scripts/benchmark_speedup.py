@@ -130,6 +130,7 @@ def build_student(teacher, embedding_dim: int, hidden_dim: int, kept_pieces: int
         hidden_dim=hidden_dim,
         representation_dim=teacher.hidden_dim,
         kept_token_ids=kept,
+        unknown_token_id=None if kept is None else 0,
     )
 
 

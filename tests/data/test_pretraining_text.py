@@ -105,15 +105,15 @@ def test_packed_text_is_held_out_by_whole_documents(tmp_path, encoder):
     content = "\n\n".join("\n".join(document) for document in documents) + "\n"
     (tmp_path / "t.txt").write_text(content, "utf-8")
     text = write(tmp_path, [tmp_path / "t.txt"], encoder, packed=True, dev_share=0.3)
-    expected = []
+    expected, written = [], [rows(store) for store in (text.dev, text.train)]
     for document in documents:
         pieces = [piece for line in document for piece in pieces_of(encoder, line)]
         parts = [pieces[i : i + SEQ_LEN - 2] for i in range(0, len(pieces), SEQ_LEN - 2)]
         own = [[encoder.cls_id, *p, encoder.sep_id] for p in parts if len(p) + 2 >= 4]
-        sides = [all(row in rows(store) for row in own) for store in (text.dev, text.train)]
+        sides = [all(row in side for row in own) for side in written]
         assert any(sides)
         expected += own
-    assert sorted(rows(text.train) + rows(text.dev)) == sorted(expected)
+    assert sorted(written[0] + written[1]) == sorted(expected)
     assert 0.1 < text.dev.examples / len(expected) < 0.5
 
 
