@@ -360,7 +360,9 @@ def test_a_full_disk_damages_nothing_and_the_same_call_goes_on(tmp_path, monkeyp
     assert bytes_of(tmp_path / "full") == bytes_of(tmp_path / "undisturbed")
 
 
-@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full, which stands for a full disk")
+@pytest.mark.skipif(
+    not pathlib.Path("/dev/full").exists(), reason="needs /dev/full, which stands for a full disk"
+)
 def test_a_disk_that_is_really_full_is_reported_as_such(tmp_path):
     (tmp_path / ".00000.tokens.tfrecord.partial").symlink_to("/dev/full")
     with pytest.raises(StorageError, match=r"00000\.tokens.*No space left on device"):

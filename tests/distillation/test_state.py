@@ -165,7 +165,9 @@ def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["state"]
 
 
-@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="needs /dev/full, which stands for a full disk")
+@pytest.mark.skipif(
+    not pathlib.Path("/dev/full").exists(), reason="needs /dev/full, which stands for a full disk"
+)
 def test_a_disk_that_is_really_full_leaves_the_old_state(tmp_path):
     path = tmp_path / "state"
     save_state(path, small_state(), {"epoch": "1"})
