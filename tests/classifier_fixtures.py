@@ -9,7 +9,7 @@ from tagger_fixtures import HOSTILE, SENTENCES
 
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.labels import Labels
-from xdistil.export.classifier_saved_model import export_classifier
+from xdistil.export.saved_model import export_saved_model
 from xdistil.models.bilstm_text import BiLSTMTextStudent
 from xdistil.models.siamese_bilstm import SiameseBiLSTMStudent
 from xdistil.tasks import Classification, PairClassification, TrainedModel
@@ -80,11 +80,11 @@ def pair_classifier(encoders: dict[str, TextEncoder]) -> TrainedModel:
 @pytest.fixture(scope="session")
 def classifier_folder(classifier: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One export for all tests that only read it."""
-    return export_classifier(classifier, tmp_path_factory.mktemp("export") / "classifier")
+    return export_saved_model(classifier, tmp_path_factory.mktemp("export") / "classifier")
 
 
 @pytest.fixture(scope="session")
 def pair_classifier_folder(
     pair_classifier: TrainedModel, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    return export_classifier(pair_classifier, tmp_path_factory.mktemp("export") / "pairs")
+    return export_saved_model(pair_classifier, tmp_path_factory.mktemp("export") / "pairs")

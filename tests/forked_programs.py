@@ -7,6 +7,7 @@ want a hash seed of its own for it, start it by `subprocess` instead.
 
 import atexit
 import functools
+import gc
 import io
 import json
 import os
@@ -165,9 +166,13 @@ def _serve() -> None:
     import tensorflow_text  # noqa: F401
 
     import xdistil.distillation.runner
-    import xdistil.export
+    import xdistil.export.predictor
+    import xdistil.export.saved_model
     import xdistil.models  # noqa: F401
 
+    # Nothing that is loaded by now is ever freed: no collection need look at it again.
+    gc.collect()
+    gc.freeze()
     for line in requests:
         request = json.loads(line)
         if "ended" in request:

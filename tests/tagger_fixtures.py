@@ -10,7 +10,7 @@ import pytest
 from xdistil.data.encoding import TextEncoder, train_wordpiece
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.labels import Labels
-from xdistil.export.tagger_saved_model import export_tagger
+from xdistil.export.saved_model import export_saved_model
 from xdistil.models import BiLSTMStudent
 from xdistil.tasks import Tagging, TrainedModel
 
@@ -115,4 +115,4 @@ def trained(encoders: dict[str, TextEncoder]) -> TrainedModel:
 @pytest.fixture(scope="session")
 def saved_model(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One export for all tests that only read it."""
-    return export_tagger(trained, tmp_path_factory.mktemp("export") / "saved_model")
+    return export_saved_model(trained, tmp_path_factory.mktemp("export") / "saved_model")

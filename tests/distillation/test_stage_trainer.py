@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny_models import CLASSES, LAYER, sentences, tiny_student, tiny_teacher
+from tiny_models import (
+    CLASSES,
+    LAYER,
+    pointwise_student,
+    sentences,
+    tiny_student,
+    tiny_teacher,
+)
 
 from xdistil.data.examples import EncodedExample
 from xdistil.data.records import write_records
@@ -66,8 +73,10 @@ def stage(**changes):
     return Stage("test", **(settings | changes))
 
 
-def trainer(folder, data, the_stage=None, score=lambda: 0.5, seconds=1e9, **kwargs):
-    student = tiny_student(dropout=0.3)
+def trainer(
+    folder, data, the_stage=None, score=lambda: 0.5, seconds=1e9, make=pointwise_student, **kwargs
+):
+    student = make(dropout=0.3)
     settings = StageSettings(seed=7, checkpoint_seconds=seconds)
     directory = StageDirectory(folder)
     return StageTrainer(
@@ -95,7 +104,7 @@ def kill_after(steps, monkeypatch):
 
 
 def test_a_stage_killed_anywhere_ends_in_the_same_bits(data, tmp_path, monkeypatch):
-    reference = trainer(tmp_path / "whole", data)
+    reference = trainer(tmp_path / "whole", data, make=tiny_student)
     whole = reference.run()
     # After the first step, at the second epoch's first, within the third.
     for steps in (1, 5, 7):
@@ -103,8 +112,8 @@ def test_a_stage_killed_anywhere_ends_in_the_same_bits(data, tmp_path, monkeypat
             kill_after(steps, patch)
             with pytest.raises(Killed):
                 # A checkpoint after every step: the kill falls into the middle of an epoch.
-                trainer(tmp_path / "killed", data, seconds=0.0).run()
-    again = trainer(tmp_path / "killed", data)
+                trainer(tmp_path / "killed", data, seconds=0.0, make=tiny_student).run()
+    again = trainer(tmp_path / "killed", data, make=tiny_student)
     resumed = again.run()
     for old, new in zip(reference.model.weights, again.model.weights, strict=True):
         np.testing.assert_array_equal(old.numpy(), new.numpy())
@@ -147,7 +156,7 @@ def test_a_stage_that_only_harms_hands_on_what_it_was_given(data, tmp_path):
 def test_each_stage_has_an_order_and_a_dropout_of_its_own(data, tmp_path):
     weights = []
     for number in (1, 2):
-        student = tiny_student(dropout=0.3)
+        student = pointwise_student(dropout=0.3)
         StageTrainer(
             stage(epochs=1),
             number,

@@ -13,7 +13,6 @@ from classifier_fixtures import LABELS, PAIR_LABELS
 from xdistil.data.encoding import TextEncoder
 from xdistil.errors import InputError
 from xdistil.export.classifier_saved_model import ClassifierModule, export_classifier
-from xdistil.export.saved_model import export_saved_model
 
 KEYS = {
     "label": tf.string,
@@ -189,15 +188,14 @@ def test_a_folder_that_is_there_is_kept_unless_told(classifier, classifier_folde
 
 
 @pytest.mark.parametrize(
-    ("model", "inputs"),
+    ("folder", "inputs"),
     [
-        ("trained", {"serving_default": {"text"}, "words": {"words"}}),
-        ("classifier", {"serving_default": {"text"}, "labels": set()}),
-        ("pair_classifier", {"serving_default": {"text", "text_pair"}, "labels": set()}),
+        ("saved_model", {"serving_default": {"text"}, "words": {"words"}}),
+        ("classifier_folder", {"serving_default": {"text"}, "labels": set()}),
+        ("pair_classifier_folder", {"serving_default": {"text", "text_pair"}, "labels": set()}),
     ],
 )
-def test_one_function_exports_every_task(request, tmp_path, model, inputs):
-    folder = export_saved_model(request.getfixturevalue(model), tmp_path / "model")
-    signatures = tf.saved_model.load(str(folder)).signatures
+def test_one_function_exports_every_task(request, folder, inputs):
+    signatures = tf.saved_model.load(str(request.getfixturevalue(folder))).signatures
     found = {name: set(one.structured_input_signature[1]) for name, one in signatures.items()}
     assert found == inputs

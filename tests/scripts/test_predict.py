@@ -104,7 +104,7 @@ def test_bad_flags_are_told_before_the_model_is_loaded(predict, saved_model, fla
 
 def test_a_classifier_labels_a_text_a_line(predict, classifier_folder):
     text = "".join(f"{line}\n" for line in LINES).encode()
-    done = predict(f"--model={classifier_folder}", "--batch_size=2", stdin=text, anew=True)
+    done = predict(f"--model={classifier_folder}", "--batch_size=2", stdin=text)
     assert done.returncode == 0, done.stderr
     rows = done.stdout.decode().split("\n")[:-1]
     expected = load_predictor(classifier_folder).predict(LINES)
@@ -121,7 +121,6 @@ def test_a_run_directory_labels_pairs_as_json_lines(predict, pair_classifier, tm
     done = predict(
         *(f"--model={tmp_path / 'run'}", f"--input={text}", f"--output={output}"),
         "--format=jsonl",
-        anew=True,
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(row) for row in output.read_text(encoding="utf-8").splitlines()]
