@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from xdistil.distillation.losses import ATTENTIONS, DistillationLoss
 from xdistil.distillation.projections import Projections, projection_layers
+from xdistil.distillation.replica_iterators import untuned, untuned_iterators
 
 Batch = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -125,6 +126,19 @@ class Distiller(keras.Model):
             self._update_function = tf.function(self._update, jit_compile=True, autograph=False)
         with self.distribute_strategy.scope():
             self.optimizer.build(self.learnt_variables)
+
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """`keras.Model.fit`; with several replicas, without its wait after each epoch."""
+        with untuned_iterators(self.distribute_strategy):
+            return super().fit(self._dealt(x), *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """`keras.Model.evaluate`; with several replicas, without the wait at its end."""
+        with untuned_iterators(self.distribute_strategy):
+            return super().evaluate(self._dealt(x), *args, **kwargs)
+
+    def _dealt(self, batches: Any) -> Any:
+        return untuned(batches) if self.distribute_strategy.num_replicas_in_sync > 1 else batches
 
     def call(self, features: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         return self.student(features, training=training)

@@ -1,0 +1,39 @@
+"""Iterators that deal batches to several replicas, and end at once when they are dropped."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops
+
+
+def untuned(batches: Any) -> Any:
+    """The dataset without tf.data's autotuning; anything else as it is."""
+    if not isinstance(batches, tf.data.Dataset):
+        return batches
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+
+@contextlib.contextmanager
+def untuned_iterators(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Within it, the part of an iterator that prefetches to each replica is not autotuned.
+
+    The thread that autotunes an iterator over several devices sleeps through the iterator's end
+    (TensorFlow 2.21, `tensorflow::data::model::Model::OptimizeLoop`): whoever drops the iterator,
+    as `fit` does after each epoch, waits for about as long as the epoch took, a minute at most.
+    The parts' datasets are made within TensorFlow, which has no option for it. The dataset that is
+    dealt out has a thread of its own: see `untuned`.
+    """
+    name = "_create_device_dataset"
+    original = getattr(multi_device_iterator_ops, name, None)
+    if original is None or strategy.num_replicas_in_sync == 1:
+        yield
+        return
+    setattr(multi_device_iterator_ops, name, lambda *args: untuned(original(*args)))
+    try:
+        yield
+    finally:
+        setattr(multi_device_iterator_ops, name, original)
