@@ -15,6 +15,14 @@ import numpy as np
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs and exports first. What they share is dear, and each worker that gets some of the
+    tests makes it anew: among the last ones, which are dealt out late, that would be both workers.
+    """
+    first = ("scripts", "export")
+    items.sort(key=lambda item: ([*first, item.path.parent.name]).index(item.path.parent.name))
+
+
 def pytest_collection_finish() -> None:
     """Saves a tenth of the time: what is loaded by now, TensorFlow above all, is never freed, and
     what it allocates by the million is mostly freed without the collector."""

@@ -67,7 +67,6 @@ def test_a_run_directory_tags_a_file_as_json_lines(predict, trained, tmp_path):
     done = predict(
         *(f"--model={tmp_path / 'run'}", f"--input={text}", f"--output={output}"),
         "--format=jsonl",
-        anew=True,
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(row) for row in output.read_text(encoding="utf-8").splitlines()]

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.data.ops import multi_device_iterator_ops
+
+try:
+    from tensorflow.python.data.ops import multi_device_iterator_ops
+except ImportError:  # another TensorFlow makes them otherwise: they stay as they are
+    multi_device_iterator_ops = None
 
 
 def untuned(batches: Any) -> Any:
@@ -23,7 +27,7 @@ def untuned_iterators(strategy: tf.distribute.Strategy) -> Iterator[None]:
 
     The thread that autotunes an iterator over several devices sleeps through the iterator's end
     (TensorFlow 2.21, `tensorflow::data::model::Model::OptimizeLoop`): whoever drops the iterator,
-    as `fit` does after each epoch, waits for about as long as the epoch took, a minute at most.
+    as `fit` does after each epoch, waits for up to the time the epoch took, a minute at most.
     The parts' datasets are made within TensorFlow, which has no option for it. The dataset that is
     dealt out has a thread of its own: see `untuned`.
     """
