@@ -158,10 +158,12 @@ def check_transformer(bilstm_flags: Sequence[str] = ()) -> None:
         return
     _refuse(bilstm_flags, "is for BiLSTM students, not for --student=transformer.")
     if FLAGS.student_checkpoint:
-        _refuse((*_OF_FRESH_ONES, "num_layers"), "decides --student_checkpoint; leave it out.")
+        _refuse(
+            (*_OF_FRESH_ONES, "num_layers"), "is decided by --student_checkpoint; leave it out."
+        )
         _refuse(("student_layers",), "and --student_checkpoint: give one of the two.")
     elif FLAGS.student_layers:
-        _refuse(_OF_FRESH_ONES, "decides the teacher, whose layers are taken; leave it out.")
+        _refuse(_OF_FRESH_ONES, "is decided by the teacher, whose layers are taken; leave it out.")
     elif FLAGS.student_layers_from:
         raise InputError("--student_layers_from wants --student_layers.")
     _fill_in()

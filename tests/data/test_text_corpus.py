@@ -103,7 +103,7 @@ def test_a_labels_file_beside_the_splits_gives_the_numbers_their_names(folder):
     assert corpus.labels.names == ("weather", "music", "time")
     assert [text.label for text in corpus.train] == ["music", "weather"]
     (line,) = corpus.warnings
-    assert "no labeled train text has the label time" in line
+    assert "labeled train texts that are used has the label time" in line
     other = folder.parent / "other.tsv"
     other.write_text("b\na\n")
     files = CorpusFiles(data_dir=str(folder), labels=str(other))
@@ -264,6 +264,11 @@ def test_column_names_that_nobody_knows_are_no_class(folder):
         load(folder)
     (folder / "train.tsv.gz").write_bytes(gzip.compress(f"text\tlabel\n{rows(10)}".encode()))
     assert len(load(folder).train) == 30
+    # Numbers are never named otherwise, also where one of them is as rare.
+    numbered = "phrase\tstar rating\ngood\t5\nbad\t1\nbest\t5\n"
+    (folder / "train.tsv.gz").write_bytes(gzip.compress(numbered.encode()))
+    with pytest.raises(InputError, match=r"train\.tsv\.gz:1: the label 'star rating' stands in"):
+        load(folder)
 
 
 def test_a_class_of_one_text_may_come_first_where_others_are_as_rare(folder):

@@ -160,8 +160,10 @@ class LabeledTexts:
         counts = report.label_counts
         for place, label in report.first_rows:
             alone = counts[label] == firsts[label] and not is_number(label)
-            # Where other classes are as rare, it may be one too.
-            if alone and all(counts[label] < counts[other] for other in counts if other != label):
+            others = [other for other in counts if other != label]
+            # Where other classes are as rare, it may be one too, unless they are numbers.
+            rarest = all(counts[label] < counts[other] for other in others)
+            if alone and (rarest or all(map(is_number, others))):
                 raise InputError(
                     f"{place}: the label {label!r} stands in no other row: if the row is one of "
                     "column names, name them as they are known (text, label), or drop it; if it "
@@ -185,4 +187,7 @@ class LabeledTexts:
         if not missing:
             return []
         names = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
-        return [f"no labeled train text has the label {names}: what has none is never predicted"]
+        return [
+            f"none of the {len(train):,} labeled train texts that are used has the label {names}: "
+            "what has none is never predicted"
+        ]

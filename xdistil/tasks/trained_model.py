@@ -243,7 +243,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if config.get("format") != _FORMAT:
         raise InputError(
             f"{path}: not the configuration of an xdistil model (format {_FORMAT!r} expected); "
-            "for a checkpoint of the hub use Teacher.from_preset."
+            "of a run give its own folder. A checkpoint in hub format is for --teacher, and for "
+            "`from_preset` of Teacher and TextTeacher."
         )
     return config
 
