@@ -70,6 +70,8 @@ def _check_flags() -> None:
     ]
     if augmentation:
         raise InputError(f"--augment_{augmentation[0]} wants --augment.")
+    if FLAGS.augment and FLAGS.augment_words == "teacher" and not FLAGS.augment_pos:
+        raise InputError("--augment_words=teacher: with --augment_pos=0 no word replaces another.")
     if FLAGS.recipe == "tang" and FLAGS.alpha is not None and FLAGS.alpha >= 1:
         raise InputError(
             f"--alpha={FLAGS.alpha}: for --recipe=tang below 1; labels alone are --recipe=labels."

@@ -75,11 +75,19 @@ def test_logits_at_masks_alone_give_the_losses_of_all_positions():
     settings = PretrainingSettings(masked_only=True)
     parts, lengths = [ROWS[:6], ROWS[6:]], [12, 12]
     every = trained([step_of(parts, lengths, 6)], settings)
-    # By XLA in the test of two devices below.
     listed = trained([step_of(parts, lengths, 6, masked_only=True)], settings)
     for one, two in zip(every[0], listed[0], strict=True):
         np.testing.assert_allclose(one, two, atol=2e-6)
     assert listed[1] == pytest.approx(every[1], rel=1e-5)
+
+
+def test_xla_takes_the_same_steps_in_parts():
+    settings = PretrainingSettings(alpha_ce=0, alpha_cos=0)
+    step = step_of([ROWS[:6], ROWS[6:]], [12, 12], 6, masked_only=True)
+    plain, compiled = (trained([step], settings, jit_compile=how) for how in (None, True))
+    for one, two in zip(plain[0], compiled[0], strict=True):
+        np.testing.assert_allclose(one, two, atol=2e-6)
+    assert plain[1] == pytest.approx(compiled[1], rel=1e-5)
 
 
 def test_the_clip_is_that_of_the_whole_batch():

@@ -89,6 +89,13 @@ def test_without_a_lexicon_there_are_no_words_of_the_teacher(data):
         with_augmented(data, SETTINGS, encoder=encoder)
 
 
+def test_a_teacher_without_whole_words_of_the_lexicon_is_told(data):
+    pytest.importorskip("textblob")
+    encoder = train_wordpiece([TaggedSentence(("ж",))] * 3, 40)
+    with pytest.raises(InputError, match=r"no word of the lexicon of the language \(en\) is one"):
+        with_augmented(data, SETTINGS, language="en", encoder=encoder)
+
+
 def test_whole_words_are_one_piece_and_to_a_lowering_encoder_have_no_capitals():
     words = ["Rain", "rain", "rainy", "sun"]
     for lower_case, expected in ((True, ["rain"]), (False, ["Rain", "rain"])):

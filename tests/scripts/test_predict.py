@@ -120,6 +120,7 @@ def test_a_run_directory_labels_pairs_as_json_lines(predict, pair_classifier, tm
     done = predict(
         *(f"--model={tmp_path / 'run'}", f"--input={text}", f"--output={output}"),
         "--format=jsonl",
+        anew=True,
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(row) for row in output.read_text(encoding="utf-8").splitlines()]

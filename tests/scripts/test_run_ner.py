@@ -220,7 +220,8 @@ def test_teacher_and_targets_of_another_run_are_taken_over_only_where_they_are_t
 @pytest.mark.parametrize("way", ["two devices", "online, bfloat16 and pieces"])
 def test_other_ways_to_train_end_in_a_report(way, whole, tmp_path):
     if way == "two devices":
-        # Short: XLA compiles each bucket of lengths. The teacher is taken as it is.
+        # Short: XLA compiles each bucket of lengths. The teacher is taken as it is: what
+        # trains a student trains a teacher.
         xdistil.export_hub(xdistil.load(whole[0] / "teacher"), tmp_path / "teacher")
         flags = [flag for flag in TINY if not flag.startswith("--teacher")]
         flags += [f"--teacher={tmp_path / 'teacher'}", "--teacher_epochs=0", "--seq_len=16"]

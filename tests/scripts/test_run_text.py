@@ -162,6 +162,8 @@ def test_bad_input_is_one_line_with_its_place(data, kind, tmp_path):
         assert "--transfer_file" in error_of(run(kind, *good, "--recipe=hard", *off))
     assert "--alpha" in error_of(run(kind, *good, "--recipe=hard", "--alpha=0.5"))
     assert "--augment_mask" in error_of(run(kind, *good, "--augment_mask=0.5"))
+    idle = ("--augment", "--augment_words=teacher", "--augment_pos=0")
+    assert "--augment_pos=0" in error_of(run(kind, *good, *idle))
     smoke = error_of(run(kind, *good, "--smoke", "--teacher_epochs=0", "--recipe=labels"))
     assert "--teacher_epochs" in smoke
     files = f"--transfer_file={data / 'transfer.tsv'}"

@@ -75,13 +75,13 @@ class Augmenter:
 
     For each word `X ~ U(0, 1)` decides: below `mask` it becomes `mask_word`; below `mask + pos` it
     is replaced by a word of its part of speech, drawn by frequency among those that `fit` counted
-    in texts of the same language. Then, with probability `ngram`, only an n-gram is kept, n being
-    drawn from 1 to 5 (a shorter text is kept whole). Punctuation at the edges of a word
-    (`"warm,"`) is no part of it: the tagger does not see it, and it stays when the word is
-    replaced.
+    in texts of the same language, and those that `add_words` added. Then, with probability
+    `ngram`, only an n-gram is kept, n being drawn from 1 to 5 (a shorter text is kept whole).
+    Punctuation at the edges of a word (`"warm,"`) is no part of it: the tagger does not see it, and
+    it stays when the word is replaced.
 
     A row comes out the same whatever its place among the others, in every process. Rows stream
-    through. What is kept in memory is the words that `fit` counted, and a hash of 8 bytes for each
+    through. What is kept in memory is the words that were counted, and a hash of 8 bytes for each
     text seen or made, to drop duplicates: with Python's set around it, about 90 bytes each.
 
     Args:
@@ -133,7 +133,7 @@ class Augmenter:
         return self._count_on()
 
     def add_words(self, words: Iterable[str], language: str = "und") -> Augmenter:
-        """Counts words that no text holds, each once, so that they replace others too.
+        """Counts words once more, so that those which no text holds replace others too.
 
         The paper draws from the training texts alone. From few texts a student then never meets
         most words that its teacher knows.
@@ -168,7 +168,7 @@ class Augmenter:
             words gives nothing.
 
         Raises:
-            InputError: at once if words are to be replaced and `fit` has counted none.
+            InputError: at once if words are to be replaced, and none were counted.
         """
         if self.settings.pos and not self._drawers:
             raise InputError(

@@ -20,6 +20,9 @@ _LONGEST = 60
 class PosTagger(Protocol):
     """What `Augmenter` asks of a tagger; any object with this method will do.
 
+    One with an attribute `lexicon`, all words that it knows, can offer them to
+    `Augmenter.add_words` (`--augment_words=teacher`).
+
     Example:
 
     ```python

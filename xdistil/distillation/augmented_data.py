@@ -38,7 +38,7 @@ def with_augmented(
 
     Raises:
         InputError: A language has a tagger, and its package is not installed; or there is an
-            encoder, and no tagger has a lexicon.
+            encoder, and no tagger has a lexicon, or none of its words is one piece.
 
     Reference:
         arXiv:1903.12136.
@@ -47,7 +47,7 @@ def with_augmented(
         warnings.simplefilter("always")
         tagger = pos_tagger_for(language) if language else None
         augmenter = Augmenter(settings, tagger).fit(data.train)
-        words = _add_words_of(encoder, augmenter, data) if encoder else []
+        words = _add_words_of(encoder, augmenter, data, language) if encoder else []
         count = sum(1 for _ in augmenter.augment(data.train))
     # Not what the taggers' own code is warned of.
     ours = (str(one.message) for one in told if one.category is UserWarning)
@@ -73,22 +73,30 @@ def with_augmented(
     )
 
 
-def _add_words_of(encoder: TextEncoder, augmenter: Augmenter, data: DistillationData) -> list[str]:
+def _add_words_of(
+    encoder: TextEncoder, augmenter: Augmenter, data: DistillationData, language: str | None
+) -> list[str]:
     """Adds the words that are one piece to an encoder; returns them."""
-    added = []
-    languages = sorted({text.language for text in data.train})
-    for name in languages:
-        words = whole_words(encoder, augmenter.lexicon(name) or ())
-        augmenter.add_words(words, name)
-        added += words
-    if not added:
+    names = sorted({text.language for text in data.train})
+    lexicons = {name: augmenter.lexicon(name) for name in names}
+    told = language or ", ".join(names)
+    if not any(lexicons.values()):
         raise InputError(
             "words of the teacher cannot replace others: no part-of-speech tagger of the languages "
-            f"of the text ({', '.join(languages)}) has a lexicon; the one for English has "
-            "(--augment_language=en)"
+            f"of the text ({told}) has a lexicon; the one for English has (--augment_language=en)"
+        )
+    added: set[str] = set()
+    for name, lexicon in lexicons.items():
+        words = whole_words(encoder, lexicon or ())
+        augmenter.add_words(words, name)
+        added.update(words)
+    if not added:
+        raise InputError(
+            "words of the teacher cannot replace others: no word of the lexicon of the language "
+            f"({told}) is one piece to the teacher; leave --augment_words=teacher out"
         )
     logger.info("augmentation: %d words of the teacher may replace others", len(added))
-    return added
+    return sorted(added)
 
 
 def whole_words(encoder: TextEncoder, words: Iterable[str]) -> list[str]:

@@ -36,7 +36,7 @@ def untuned_iterators(strategy: tf.distribute.Strategy) -> Iterator[None]:
     if original is None or strategy.num_replicas_in_sync == 1:
         yield
         return
-    setattr(multi_device_iterator_ops, name, lambda *args: untuned(original(*args)))
+    setattr(multi_device_iterator_ops, name, lambda *a, **k: untuned(original(*a, **k)))
     try:
         yield
     finally:
