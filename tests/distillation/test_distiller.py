@@ -35,7 +35,9 @@ def with_targets(teacher, batch):
 
 def dataset(batches):
     def generate():
-        yield from batches
+        # Copies: tf.data shares the arrays' memory, and training on two CPU devices writes to it.
+        for batch in batches:
+            yield keras.tree.map_structure(lambda x: np.array(x, copy=True), batch)
 
     signature = keras.tree.map_structure(
         lambda t: tf.TensorSpec([None, None, *t.shape[2:]], t.dtype), batches[0]
@@ -149,8 +151,8 @@ def test_names_and_weights_are_checked():
 
 
 # Devices are split before TensorFlow starts. An uneven batch, an empty half of a batch, dropout
-# off, frozen layers, XLA. The one device takes its steps op by op. A clipped norm over two devices:
-# `test_accumulating_distiller.py`.
+# off, frozen layers, XLA, no clipping and a norm that some steps are clipped to. The one device
+# takes its steps op by op.
 TWO_DEVICES = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -179,27 +181,43 @@ def made_untuned(strategy, original=module.untuned_iterators):
     return original(strategy)
 module.untuned_iterators = made_untuned
 
-def train(**how):
+class Norms(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.norms, self.before = [], self.model.student.get_weights()
+    def on_train_batch_end(self, batch, logs=None):
+        after = self.model.student.get_weights()
+        step = [((a - b) ** 2).sum() for a, b in zip(after, self.before)]
+        self.norms.append(float(np.sqrt(sum(step))) / 0.1)
+        self.before = after
+
+def train(clip_norm, **how):
     student = tiny_student()
     student.layer_groups["embedding"][0].trainable = False
     distiller = Distiller(student, LOSSES)
-    distiller.compile(optimizer=keras.optimizers.SGD(0.1), **how)
-    history = distiller.fit(data, epochs=2, verbose=0).history
+    optimizer = keras.optimizers.SGD(0.1, global_clipnorm=clip_norm)
+    distiller.compile(optimizer=optimizer, **how)
+    norms = Norms()
+    history = distiller.fit(data, epochs=2, verbose=0, callbacks=[norms]).history
     scores = distiller.evaluate(data, verbose=0, return_dict=True)
     history |= {{f"evaluated {{name}}": value for name, value in scores.items()}}
     assert made[-2:] == [distiller.distribute_strategy.num_replicas_in_sync] * 2
     dealt = distiller._dealt(data).options().autotune.enabled
     assert dealt is (None if made[-1] == 1 else False)
-    return student.get_weights(), history
+    return student.get_weights(), history, norms.norms
 
-alone = train(run_eagerly=True, jit_compile=False)
-with strategy.scope():
-    together = train()
-assert strategy.num_replicas_in_sync == 2
-for a, b in zip(alone[0], together[0]):
-    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-for name, values in alone[1].items():
-    np.testing.assert_allclose(values, together[1][name], rtol=1e-5)
+eagerly = {{"run_eagerly": True, "jit_compile": False}}
+free = train(None, **eagerly)
+clip_norm = float(np.median(free[2]))
+clipped = train(clip_norm, **eagerly)
+assert min(clipped[2]) < 0.99 * clip_norm and max(clipped[2]) > 0.999 * clip_norm, clipped[2]
+for norm, alone in ((None, free), (clip_norm, clipped)):
+    with strategy.scope():
+        together = train(norm)
+    assert strategy.num_replicas_in_sync == 2
+    for a, b in zip(alone[0], together[0]):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    for name, values in alone[1].items():
+        np.testing.assert_allclose(values, together[1][name], rtol=1e-5)
 print("equal")
 """
 
