@@ -129,12 +129,11 @@ strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 import test_accumulating_distiller as one
 from xdistil.data.batching import sized
 parts = [one.ROWS[:3], one.ROWS[3:5], one.ROWS[5:6], one.ROWS[6:9]]
-steps = [one.step_of(parts, [12] * 4, 3, masked_only=True)] * 2
+steps = [one.step_of(parts, [12] * 4, 3)] * 2
 one.steps_dataset = lambda steps, make=one.steps_dataset: sized(make(steps), len(steps))
-settings = one.PretrainingSettings(masked_only=True)
-alone = one.trained(steps, settings, clip=0.05)
-with strategy.scope():  # which means XLA
-    together = one.trained(steps, settings, clip=0.05, jit_compile=False)
+alone = one.trained(steps, clip=0.05)
+with strategy.scope():
+    together = one.trained(steps, clip=0.05, jit_compile=False)
 assert strategy.num_replicas_in_sync == 2
 for a, b in zip(alone[0], together[0]):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
