@@ -24,13 +24,19 @@ REQUIRED = [
 ENGLISH_TAGGER = ["textblob>=0.18"]
 GERMAN_TAGGER = ["HanTa>=1.2.1"]
 
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20"]
+LITERT = ["ai-edge-litert>=1.4"]
+
 EXTRAS = {
-    "test": ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17,<0.18", *ENGLISH_TAGGER, *GERMAN_TAGGER],
+    "test": [
+        *("pytest>=8", "pytest-xdist>=3.5", "ruff>=0.17,<0.18"),
+        *(*ENGLISH_TAGGER, *GERMAN_TAGGER, *ONNX, *LITERT),
+    ],
     "augmentation": ENGLISH_TAGGER,
     "augmentation-de": GERMAN_TAGGER,
     "hub": ["datasets>=3.0", "huggingface-hub>=0.26"],
-    "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"],
-    "litert": ["ai-edge-litert>=1.4"],
+    "onnx": ONNX,
+    "litert": LITERT,
 }
 
 setuptools.setup(

@@ -3,7 +3,7 @@
     python scripts/benchmark.py speedup  --json=FILE   # mBERT's size against a (50, 200) student
     python scripts/benchmark.py memory                 # peak memory with 10 times the transfer text
     python scripts/benchmark.py resume                 # kill -9, run again: the same weights?
-    python scripts/benchmark.py export   --model=RUN --input=FILES  # SavedModel: the same tags?
+    python scripts/benchmark.py export   --model=RUN --input=FILES  # exports: the same tags?
     python scripts/benchmark.py order    --reuse_from=RUN --run_flags=... --work_dir=FOLDER
     python scripts/benchmark.py students --reuse_from=RUN --run_flags=... --work_dir=FOLDER
     python scripts/benchmark.py seeds    --program=classification --variants=... --work_dir=FOLDER

@@ -1,6 +1,7 @@
-"""Subject `export`: does the SavedModel give the tags or labels that the student in Keras gives?
+"""Subject `export`: do a run's exports give the tags or labels that the student in Keras gives?
 
-Each of the two reads all sentences, texts or pairs in a process of its own, by predict.py.
+Each reads all sentences, texts or pairs in a process of its own, by predict.py. Of exports in int8
+the same is asked; there the answer is how often.
 """
 
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from absl import flags
 from benchmark_memory import work_folder
 
@@ -19,7 +21,7 @@ from xdistil.data.readers import expand_files, read_tagged
 from xdistil.data.text_formats import format_of
 from xdistil.data.text_readers import read_labeled_text
 from xdistil.errors import InputError
-from xdistil.export.predictor import RUNTIMES
+from xdistil.export.find_model import EXPORTS
 from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
@@ -44,17 +46,63 @@ def define_flags() -> None:
 
 
 def measure() -> dict[str, Any]:
-    """Tag all files by both runtimes, and compare line by line."""
+    """Tag all files by Keras and by every export, and compare line by line."""
     files = expand_files(FLAGS.input)
+    exports = exports_of(Path(FLAGS.model))
     with work_folder(FLAGS.work_dir) as folder:
         text = folder / "sentences.txt"
         counts = write_sentences(files, text, FLAGS.sentences, task_of(FLAGS.model))
-        # The SavedModel first: where the run has none, that is said at once.
-        tagged = {
-            runtime: predict(FLAGS.model, runtime, text, folder / f"{runtime}.tsv")
-            for runtime in reversed(RUNTIMES)
-        }
-    return {"model": FLAGS.model, **compare(files, counts, **tagged)}
+        keras = predict(FLAGS.model, text, folder / "keras.tsv")
+        found = {}
+        for export in exports:
+            lines = predict(export, text, folder / f"{export.name}.tsv")
+            found[export.name] = compare(files, counts, keras, lines)
+            found[export.name]["logits"] = logits_difference(FLAGS.model, export, text)
+    return {"model": FLAGS.model, "exports": found}
+
+
+def exports_of(run: Path) -> list[Path]:
+    """The folders of a run's exports.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = [export.file for export in EXPORTS.values()]
+    folders = [
+        path
+        for path in sorted(run.glob("export/*"))
+        if any((path / name).exists() for name in files)
+    ]
+    if not folders:
+        raise InputError(f"{run}: holds no export; scripts/export.py writes one")
+    return folders
+
+
+def logits_difference(model: str, export: Path, text: Path) -> float | None:
+    """The largest distance of an export's logits from those in Keras, over real positions.
+
+    Args:
+        model: the run.
+        export: one of its exports; None is returned of one that gives no logits.
+        text: a sentence, text or pair a line.
+    """
+    from xdistil.export.session_runtime import SessionInference, open_session
+    from xdistil.tasks.trained_model import TrainedModel
+
+    session = open_session(export)
+    if session is None:
+        return None
+    trained = TrainedModel.load(model)
+    inputs = [line for _, line in numbered_lines(text)]
+    if trained.task.name == "tagging":
+        inputs = [line.split() for line in inputs]
+    elif trained.task.name == "pair_classification":
+        inputs = [tuple(line.split("\t")) for line in inputs]
+    examples = list(trained.task.encode(trained.task.unlabeled(inputs)))
+    given = SessionInference(session, trained.task.encoder.seq_len).run(examples)
+    expected = trained.inference.run(examples)
+    pairs = zip(given, expected, strict=True)
+    return float(max(np.abs(one["logits"] - other["logits"]).max() for one, other in pairs))
 
 
 def task_of(model: str) -> str:
@@ -116,7 +164,7 @@ def write_sentences(
     return counts
 
 
-def predict(model: str, runtime: str, text: Path, output: Path) -> list[str]:
+def predict(model: str | Path, text: Path, output: Path) -> list[str]:
     """What predict.py says, in a process of its own: text, a tab, tags or label; a line each.
 
     Raises:
@@ -124,7 +172,7 @@ def predict(model: str, runtime: str, text: Path, output: Path) -> list[str]:
     """
     flags_of_predict = [f"--model={model}", f"--input={text}", f"--output={output}"]
     done = subprocess.run(
-        [sys.executable, str(PREDICT), f"--runtime={runtime}", *flags_of_predict],
+        [sys.executable, str(PREDICT), *flags_of_predict],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -132,14 +180,12 @@ def predict(model: str, runtime: str, text: Path, output: Path) -> list[str]:
     )
     if done.returncode != 0:
         last = ["no output", *done.stderr.strip().splitlines()][-1].removeprefix("error: ")
-        raise InputError(
-            f"predict.py --runtime={runtime} ended with status {done.returncode}: {last}"
-        )
+        raise InputError(f"predict.py --model={model} ended with status {done.returncode}: {last}")
     return output.read_text(encoding="utf-8").split("\n")[:-1]
 
 
 def compare(
-    files: Sequence[str], counts: Sequence[int], keras: Sequence[str], saved_model: Sequence[str]
+    files: Sequence[str], counts: Sequence[int], keras: Sequence[str], export: Sequence[str]
 ) -> dict[str, Any]:
     """Where two outputs of predict.py differ.
 
@@ -147,7 +193,7 @@ def compare(
         files: the files.
         counts: sentences of each.
         keras: a line a sentence, all files one after the other.
-        saved_model: the same of the other runtime.
+        export: the same of an export.
 
     Returns:
         `sentences`, `differing` (how many sentences), `rows` (both numbers by file) and `shown`,
@@ -156,17 +202,17 @@ def compare(
     Raises:
         InputError: an output has not a line for each sentence.
     """
-    for name, lines in (("keras", keras), ("saved_model", saved_model)):
+    for name, lines in (("Keras", keras), ("the export", export)):
         if len(lines) != sum(counts):
             raise InputError(
-                f"predict.py --runtime={name} wrote {len(lines)} lines for {sum(counts)} sentences"
+                f"predict.py of {name} wrote {len(lines)} lines for {sum(counts)} sentences"
             )
     rows, shown, start = [], [], 0
     for file, count in zip(files, counts, strict=True):
-        differing = [i for i in range(start, start + count) if keras[i] != saved_model[i]]
+        differing = [i for i in range(start, start + count) if keras[i] != export[i]]
         rows.append({"file": file, "sentences": count, "differing": len(differing)})
         for i in differing[: _SHOWN - len(shown)]:
-            lines = {"keras": keras[i], "saved_model": saved_model[i]}
+            lines = {"keras": keras[i], "export": export[i]}
             shown.append({"file": file, "sentence": i - start + 1, **lines})
         start += count
     differing = sum(row["differing"] for row in rows)
@@ -175,13 +221,20 @@ def compare(
 
 def table(result: dict[str, Any]) -> str:
     """The result as text."""
-    cells = [["file", "sentences", "differing"]]
-    for row in result["rows"]:
-        cells.append([row["file"], f"{row['sentences']:,}", f"{row['differing']:,}"])
+    exports = result["exports"]
+    cells = [["file", "sentences", *(f"{name} differs" for name in exports)]]
+    for rows in zip(*(one["rows"] for one in exports.values()), strict=True):
+        numbers = [f"{row['differing']:,}" for row in rows]
+        cells.append([rows[0]["file"], f"{rows[0]['sentences']:,}", *numbers])
     lines = [text_table(cells, left=1)]
-    for one in result["shown"]:
-        lines.append(f"{one['file']}, sentence {one['sentence']}:")
-        lines += [f"  {name:11}  {one[name]}" for name in RUNTIMES]
-    verdict = f"{result['differing']:,} DIFFER" if result["differing"] else "the same for all"
-    lines.append(f"{result['sentences']:,} sentences, Keras against SavedModel: {verdict}")
+    for name, found in exports.items():
+        for one in found["shown"]:
+            lines.append(f"{one['file']}, sentence {one['sentence']}:")
+            lines += [f"  {'keras':13}  {one['keras']}", f"  {name:13}  {one['export']}"]
+    for name, found in exports.items():
+        count = found["differing"]
+        verdict = f"{count:,} DIFFER" if count else "the same for all"
+        logits = found.get("logits")
+        told = "" if logits is None else f"; logits within {logits:.1e}"
+        lines.append(f"{found['sentences']:,} sentences, Keras against {name}: {verdict}{told}")
     return "\n".join(lines)

@@ -20,13 +20,14 @@ from xdistil.data.atomic_files import write_json
 from xdistil.data.corpus_files import CorpusFiles
 from xdistil.data.readers import expand_files
 from xdistil.errors import InputError
-from xdistil.export.predictor import RUNTIMES, load_predictor
+from xdistil.export.find_model import RUNTIMES
+from xdistil.export.predictor import load_predictor
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
 
 flags.DEFINE_string(
-    "model", None, "Run directory, folder of a student, or SavedModel.", required=True
+    "model", None, "Run directory, folder of a student, or of an export.", required=True
 )
 flags.DEFINE_list("test_file", [], "Labeled files to score on, globs too, comma-separated.")
 flags.DEFINE_string(

@@ -22,14 +22,15 @@ from absl import flags
 from xdistil.data.atomic_files import replacing
 from xdistil.data.lines import decode_line, numbered_lines
 from xdistil.errors import InputError
-from xdistil.export.predictor import RUNTIMES, Predictor, load_predictor
+from xdistil.export.find_model import RUNTIMES
+from xdistil.export.predictor import Predictor, load_predictor
 from xdistil.export.tagged_result import FORMATS
 
 FLAGS = flags.FLAGS
 logger = logging.getLogger("xdistil")
 
 flags.DEFINE_string(
-    "model", None, "Run directory, folder of a student, or SavedModel.", required=True
+    "model", None, "Run directory, folder of a student, or of an export.", required=True
 )
 flags.DEFINE_string(
     "input",

@@ -89,6 +89,8 @@ _HOME = {
     "export_classifier": "xdistil.export.classifier_saved_model",
     "export_hub": "xdistil.export.hub_checkpoint",
     "export_ids": "xdistil.export.ids_saved_model",
+    "export_litert": "xdistil.export.litert_export",
+    "export_onnx": "xdistil.export.onnx_export",
     "export_tagger": "xdistil.export.tagger_saved_model",
     "load_predictor": "xdistil.export.predictor",
 }

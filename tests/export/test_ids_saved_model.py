@@ -207,7 +207,7 @@ def test_the_example_of_the_card_runs(request, folder, capsys):
         ("task.json", {"format": "other"}, "task.json: missing, or not of the format"),
         ("task.json", {"name": "parsing"}, "its task is 'parsing'"),
         ("task.json", {"seq_len": "long"}, "its seq_len 'long'"),
-        ("labels.tsv", "O\nB-PER\n", "labels.tsv: names O, B-PER; the SavedModel's are"),
+        ("labels.tsv", "O\nB-PER\n", "labels.tsv: names O, B-PER; the model's are"),
         ("tokenizer.json", None, "no tokenizer"),
     ],
 )

@@ -342,7 +342,7 @@ PREDICT = """
 import sys
 import types
 flags = dict(argument[2:].split("=") for argument in sys.argv[1:])
-place = "B-LOC" if flags["runtime"] == "saved_model" else "O"
+place = "B-LOC" if flags["model"] == "export" else "O"
 with open(flags["input"]) as lines, open(flags["output"], "w") as output:
     for line in lines:
         words = line.split()
@@ -362,20 +362,21 @@ def test_the_export_is_compared_sentence_by_sentence_and_file_by_file(tmp_path, 
     files, text = [str(tagged), str(plain)], tmp_path / "text"
     counts = benchmark_export.write_sentences(files, text, 2)
     assert text.read_text() == "Ada lives\nin\nNothing here\nAda lives in Turin\n"
-    lines = {
-        runtime: benchmark_export.predict("run", runtime, text, tmp_path / "out")
-        for runtime in ("keras", "saved_model")
-    }
-    result = benchmark_export.compare(files, counts, **lines)
+    keras, tagged = (
+        benchmark_export.predict(model, text, tmp_path / "out") for model in ("run", "export")
+    )
+    result = benchmark_export.compare(files, counts, keras, tagged)
     assert [row["differing"] for row in result["rows"]] == [0, 1]
     assert result["shown"][0]["sentence"] == 2
-    printed = benchmark_export.table(result)
-    assert "saved_model  Ada lives in Turin\tO O O B-LOC" in printed
-    assert printed.endswith("4 sentences, Keras against SavedModel: 1 DIFFER")
-    same = benchmark_export.compare(files, counts, lines["keras"], lines["keras"])
-    assert benchmark_export.table(same).endswith("the same for all")
-    with pytest.raises(InputError, match="saved_model wrote 3 lines for 4 sentences"):
-        benchmark_export.compare(files, counts, lines["keras"], lines["saved_model"][1:])
+    same = benchmark_export.compare(files, counts, keras, keras) | {"logits": 2e-7}
+    printed = benchmark_export.table({"exports": {"saved_model": result, "onnx": same}})
+    assert "saved_model    Ada lives in Turin\tO O O B-LOC" in printed
+    assert printed.splitlines()[-2:] == [
+        "4 sentences, Keras against saved_model: 1 DIFFER",
+        "4 sentences, Keras against onnx: the same for all; logits within 2.0e-07",
+    ]
+    with pytest.raises(InputError, match="the export wrote 3 lines for 4 sentences"):
+        benchmark_export.compare(files, counts, keras, tagged[1:])
 
 
 def test_texts_and_pairs_are_written_as_predict_reads_them(tmp_path):
@@ -395,8 +396,8 @@ def test_a_prediction_that_fails_ends_the_benchmark_with_its_last_line(tmp_path,
 
     (tmp_path / "predict.py").write_text("import sys\nsys.exit('error: no SavedModel in it')\n")
     monkeypatch.setattr(benchmark_export, "PREDICT", tmp_path / "predict.py")
-    with pytest.raises(InputError, match="saved_model ended with status 1: no SavedModel"):
-        benchmark_export.predict("run", "saved_model", tmp_path, tmp_path)
+    with pytest.raises(InputError, match="--model=run ended with status 1: no SavedModel"):
+        benchmark_export.predict("run", tmp_path, tmp_path)
 
 
 def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch):

@@ -75,7 +75,7 @@ def test_no_gradient_runs_from_one_text_to_the_other():
     with tf.GradientTape(persistent=True) as tape:
         embedded = student.embed(features["token_ids"])
         tape.watch(embedded)
-        mask = student._text_mask(features)
+        mask = student.text_mask(features)
         states = student.bilstm(embedded, mask=mask)
         first, second = student._encodings(states, mask, features)
     is_second = features["segment_ids"] == 1

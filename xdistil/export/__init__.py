@@ -1,4 +1,4 @@
-"""Models for use: SavedModels, and one interface over every task and runtime.
+"""Models for use: SavedModel, ONNX and LiteRT, and one interface over every task and runtime.
 
 Names are loaded on first use, so that serving a SavedModel that takes text does not load
 Keras.
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from xdistil.export.classifier_saved_model import export_classifier as export_classifier
     from xdistil.export.hub_checkpoint import export_hub as export_hub
     from xdistil.export.ids_saved_model import export_ids as export_ids
+    from xdistil.export.litert_export import export_litert as export_litert
+    from xdistil.export.onnx_export import export_onnx as export_onnx
     from xdistil.export.predictor import load_predictor as load_predictor
     from xdistil.export.saved_model import export_saved_model as export_saved_model
     from xdistil.export.tagger_saved_model import export_tagger as export_tagger
@@ -21,6 +23,8 @@ _HOME = {
     "export_classifier": "classifier_saved_model",
     "export_hub": "hub_checkpoint",
     "export_ids": "ids_saved_model",
+    "export_litert": "litert_export",
+    "export_onnx": "onnx_export",
     "export_saved_model": "saved_model",
     "export_tagger": "tagger_saved_model",
     "load_predictor": "predictor",

@@ -6,7 +6,7 @@ import abc
 
 import tensorflow as tf
 
-from xdistil.export.model_card import Use, saved_model_card
+from xdistil.export.model_card import Use, model_card
 from xdistil.tasks.trained_model import TrainedModel
 
 Signatures = dict[str, tf.types.experimental.ConcreteFunction]
@@ -27,7 +27,7 @@ class GraphModule(tf.Module, abc.ABC):
         super().__init__()
         # Only the weights belong to the SavedModel: Keras' own layers would need Keras to load.
         self._weights = [variable.value for variable in trained.model.variables]
-        self.card = saved_model_card(trained, self.use)
+        self.card = model_card(trained, self.use)
 
         def logits(features: dict[str, tf.Tensor]) -> tf.Tensor:
             return trained.model(features, training=False)["logits"]

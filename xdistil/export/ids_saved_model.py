@@ -7,19 +7,15 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from xdistil.data.piece_arrays import frame_of
 from xdistil.export.graph_module import GraphModule, Signatures
+from xdistil.export.ids_inputs import input_names
 from xdistil.export.model_card import ids_use
 from xdistil.export.saved_model_folder import write_saved_model
-from xdistil.tasks.classification import PairClassification
-from xdistil.tasks.task import Task
+from xdistil.export.task_file import TASK_FILE, task_settings
 from xdistil.tasks.trained_model import TrainedModel
 
 IDS_SIGNATURE = "serving_default"
 LABELS_SIGNATURE = "labels"
-#: Beside the SavedModel: what its predictor must know of the task.
-TASK_FILE = "task.json"
-TASK_FORMAT = "xdistil ids 1"
 
 
 def export_ids(
@@ -66,13 +62,12 @@ def export_ids(
     ```
     """
     task = trained.task
-    settings = {"format": TASK_FORMAT, **task.to_config(), "seq_len": task.encoder.seq_len}
     return write_saved_model(
         lambda: IdsModule(trained, jit_compile=jit_compile),
         task,
         folder,
         overwrite=overwrite,
-        json_files={TASK_FILE: settings},
+        json_files={TASK_FILE: task_settings(task)},
     )
 
 
@@ -85,14 +80,12 @@ class IdsModule(GraphModule):
     """
 
     def __init__(self, trained: TrainedModel, *, jit_compile: bool = False):
-        self._has_segments = _has_segments(trained.task)
-        self.use = ids_use(trained.task, self._has_segments)
+        self._input_names = input_names(trained.task)
+        self.use = ids_use(trained.task, self._input_names)
         super().__init__(trained, jit_compile=jit_compile)
         self._labels = tf.constant(list(trained.task.class_names))
 
     def signatures(self) -> Signatures:
-        names = ["token_ids", "padding_mask", *["segment_ids"] * self._has_segments]
-
         @tf.function(autograph=False)
         def serving_default(**features: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.call(features)
@@ -101,7 +94,7 @@ class IdsModule(GraphModule):
         def labels() -> dict[str, tf.Tensor]:
             return {"labels": tf.identity(self._labels)}
 
-        specs = {name: tf.TensorSpec([None, None], tf.int32, name) for name in names}
+        specs = {name: tf.TensorSpec([None, None], tf.int32, name) for name in self._input_names}
         return {
             IDS_SIGNATURE: serving_default.get_concrete_function(**specs),
             LABELS_SIGNATURE: labels.get_concrete_function(),
@@ -118,9 +111,3 @@ class IdsModule(GraphModule):
         features.setdefault("segment_ids", tf.zeros_like(features["token_ids"]))
         logits = tf.cast(self._logits(features), tf.float32)[:rows]
         return {"logits": logits, "probabilities": tf.nn.softmax(logits, axis=-1)}
-
-
-def _has_segments(task: Task) -> bool:
-    encoder = task.encoder
-    texts = 2 if isinstance(task, PairClassification) else 1
-    return frame_of(encoder.tokenizer, texts, encoder.cls_id, encoder.sep_id).has_segments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdistil.metrics.footprint import count_parameters
@@ -20,6 +21,7 @@ class Use:
         beyond: what becomes of words beyond the longest input.
         text: an example, and what goes in and comes out, in Markdown.
         needs: what the folder takes and what reading it needs, in a paragraph.
+        library: the hub's name of what reads it.
     """
 
     title: str
@@ -29,6 +31,7 @@ class Use:
     needs: str = """\
 The folder is a TensorFlow SavedModel that takes raw strings. It needs `tensorflow` and
 `tensorflow-text` (imported, to register its ops), nothing else."""
+    library: str = "tensorflow"
 
 
 TAGGER_USE = Use(
@@ -103,28 +106,80 @@ gives `ids`, `attention_mask`, `type_ids`, and the word of each piece as `word_i
 right.
 
 ```python
-import tensorflow as tf
-
-signatures = tf.saved_model.load("this folder").signatures
-found = signatures["serving_default"](token_ids=..., padding_mask=...{segments})
-print(found["probabilities"], signatures["labels"]()["labels"])
+{call}
 ```
 
 The inputs are int32 `(batch, length)`: `token_ids`; `padding_mask`, 1 = real{segments_text}. It
-gives `logits` and `probabilities`, float32 `{shape}`. The signature
-`labels` takes nothing and gives the names of the classes in this order.{more}"""
-
-_IDS_NEEDS = """\
-The folder is a TensorFlow SavedModel that takes token ids. It needs `tensorflow` alone; the
-tokenizer lies beside it."""
+gives `logits` and `probabilities`, float32 `{shape}`. {names}{more}"""
 
 
-def ids_use(task: Task, has_segments: bool) -> Use:
-    """What the model card of a SavedModel that takes token ids tells.
+@dataclass(frozen=True, slots=True)
+class _Format:
+    """What a model card tells of a format whose models take token ids.
+
+    Args:
+        library: the hub's name of it.
+        needs: what the folder holds and what reading it needs.
+        call: code that runs it, `{arguments}` for what goes in.
+        argument: how an input is written in that code, `{name}` for its name.
+        names: where the names of the classes are.
+    """
+
+    library: str
+    needs: str
+    call: str
+    argument: str
+    names: str
+
+
+SAVED_MODEL = _Format(
+    "tensorflow",
+    "The folder is a TensorFlow SavedModel that takes token ids. It needs `tensorflow` alone; the\n"
+    "tokenizer lies beside it.",
+    """\
+import tensorflow as tf
+
+signatures = tf.saved_model.load("this folder").signatures
+found = signatures["serving_default"]({arguments})
+print(found["probabilities"], signatures["labels"]()["labels"])""",
+    "{name}=...",
+    "The signature\n`labels` takes nothing and gives the names of the classes in this order.",
+)
+ONNX = _Format(
+    "onnx",
+    "`model.onnx` takes token ids; batch and length may be of any size in each call. It needs\n"
+    "ONNX Runtime, or another that knows opset 20; the tokenizer lies beside it.",
+    """\
+import onnxruntime
+
+session = onnxruntime.InferenceSession("this folder/model.onnx")
+logits, probabilities = session.run(["logits", "probabilities"], {{{arguments}}})
+print(probabilities, session.get_modelmeta().custom_metadata_map["labels"].split("\\t"))""",
+    '"{name}": ...',
+    "The file's metadata\n`labels` hold the names of the classes in this order, tabs between.",
+)
+LITERT = _Format(
+    "litert",
+    "`model.tflite` takes token ids; batch and length may be of any size in each call. It needs\n"
+    "LiteRT (TensorFlow Lite) and its built-in operators alone; the tokenizer lies beside it.",
+    """\
+from ai_edge_litert.interpreter import Interpreter
+
+run = Interpreter("this folder/model.tflite").get_signature_runner()
+found = run({arguments})
+print(found["probabilities"])""",
+    "{name}=...",
+    "labels.tsv and task.json\nhold the names of the classes in this order.",
+)
+
+
+def ids_use(task: Task, input_names: Sequence[str], form: _Format = SAVED_MODEL) -> Use:
+    """What the model card of an export that takes token ids tells.
 
     Args:
         task: what the model does.
-        has_segments: whether it takes `segment_ids`.
+        input_names: what it takes.
+        form: what it is kept in: `SAVED_MODEL`, `ONNX` or `LITERT`.
     """
     per_piece = task.logits_positions != "texts"
     base = TAGGER_USE if per_piece else CLASSIFIER_USE
@@ -133,17 +188,22 @@ def ids_use(task: Task, has_segments: bool) -> Use:
     text = _IDS_TEXT.format(
         example='"Ada lives in Turin"' if base is not PAIR_CLASSIFIER_USE else '("One", "Two")',
         words="words" if base is not PAIR_CLASSIFIER_USE else "words, words_of_second",
-        segments=", segment_ids=..." if has_segments else "",
-        segments_text="; `segment_ids`, the text that a piece is of" if has_segments else "",
+        call=form.call.format(
+            arguments=", ".join(form.argument.format(name=name) for name in input_names)
+        ),
+        names=form.names,
+        segments_text="; `segment_ids`, the text that a piece is of"
+        if "segment_ids" in input_names
+        else "",
         shape="(batch, length, classes)" if per_piece else "(batch, classes)",
         more=" The tag of a word is that of its first piece." if per_piece else "",
     )
-    return dataclasses.replace(base, text=text, needs=_IDS_NEEDS)
+    return dataclasses.replace(base, text=text, needs=form.needs, library=form.library)
 
 
 _CARD = """\
 ---
-library_name: tensorflow
+library_name: {library}
 tags:
 {tags}
 - distillation
@@ -155,6 +215,7 @@ tags:
 |---|---|
 | Model | {model} |
 | Parameters | {parameters:,} |
+| Weights | {precision} |
 | Labels | {labels} |
 | Longest input | {seq_len} word pieces; {beyond} |
 | Text | {case} |
@@ -163,17 +224,18 @@ tags:
 
 {text}
 
-Beside the SavedModel: `labels.tsv`, the labels in the order of the classes, and `tokenizer.json`,
+Beside the model: `labels.tsv`, the labels in the order of the classes, and `tokenizer.json`,
 the same tokenizer in the format of the library `tokenizers`.
 """
 
 
-def saved_model_card(trained: TrainedModel, use: Use) -> str:
-    """A model card in Markdown for the folder of a SavedModel.
+def model_card(trained: TrainedModel, use: Use, precision: str = "float32") -> str:
+    """A model card in Markdown for the folder of an export.
 
     Args:
         trained: the model.
         use: what goes in and comes out.
+        precision: what its weights are kept in.
     """
     encoder = trained.task.encoder
     return _CARD.format(
@@ -185,6 +247,8 @@ def saved_model_card(trained: TrainedModel, use: Use) -> str:
         seq_len=encoder.seq_len,
         beyond=use.beyond,
         case="lower-cased" if encoder.lower_case else "as it is, upper and lower case",
+        precision=precision,
+        library=use.library,
         needs=use.needs,
         text=use.text,
     )

@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from xdistil.errors import InputError
+from xdistil.export.find_model import find_model
 from xdistil.export.unseen_words import UnseenWords
-
-#: The runtimes that `load_predictor` knows.
-RUNTIMES = ("keras", "saved_model")
-#: Where a run directory holds its student and its SavedModel.
-STUDENT_FOLDER = "student"
-SAVED_MODEL_FOLDER = Path("export", "saved_model")
 
 _CHUNK = 4096
 
@@ -108,9 +103,10 @@ def load_predictor(
     """Loads a model for use, whatever its task and whatever it is kept in.
 
     Args:
-        path: a run directory, the folder of a student (or teacher), or a SavedModel.
-        runtime: `"keras"` or `"saved_model"`. Default: what `path` is; for a run directory, its
-            student in Keras.
+        path: a run directory, the folder of a student (or teacher), or of an export.
+        runtime: `"keras"`, `"saved_model"`, `"onnx"` or `"litert"`. Default: what `path` is; for a
+            run directory, its student in Keras. Of a run directory's exports the one in float32 is
+            taken, the one in int8 where there is no other.
         batch_size: inputs that the model gets at once; it changes speed only.
 
     Raises:
@@ -124,44 +120,20 @@ def load_predictor(
         print(result.tags, [(entity.text, entity.label) for entity in result.entities])
     ```
     """
-    if runtime is not None and runtime not in RUNTIMES:
-        raise InputError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
-    found, folder = _find_model(Path(path), runtime)
+    found, folder = find_model(Path(path), runtime)
     # Each runtime is slow to import, and one does not need the other.
     if found == "saved_model":
         from xdistil.export.saved_model_runtime import open_saved_model
 
         return open_saved_model(folder, batch_size)
+    if found in ("onnx", "litert"):
+        from xdistil.export.session_runtime import open_session, session_predictor
+
+        return session_predictor(open_session(folder), folder, batch_size)
     from xdistil.export.keras_runtime import keras_predictor
     from xdistil.tasks.trained_model import TrainedModel
 
     return keras_predictor(TrainedModel.load(folder), batch_size)
-
-
-def _find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
-    if not path.is_dir():
-        raise InputError(f"{path}: no such folder: give a run directory, a student or a SavedModel")
-    if (path / "saved_model.pb").is_file():
-        if runtime == "keras":
-            raise InputError(f"{path}: is a SavedModel: it runs with --runtime=saved_model only")
-        return "saved_model", path
-    if runtime != "saved_model":
-        return "keras", path
-    saved = path / SAVED_MODEL_FOLDER
-    if (saved / "saved_model.pb").is_file():
-        return "saved_model", saved
-    # A run of the recipe D0 exports a student for each language.
-    per_language = sorted(path.glob("export/*/saved_model/saved_model.pb"))
-    if per_language:
-        languages = ", ".join(found.parent.parent.name for found in per_language)
-        raise InputError(
-            f"{path}: has a SavedModel for each language ({languages}); give one of them, such as "
-            f"{per_language[0].parent}"
-        )
-    raise InputError(
-        f"{path}: no SavedModel in it: expected saved_model.pb there or in {SAVED_MODEL_FOLDER}; "
-        "finish the run with --export (the same command again goes on), or use --runtime=keras"
-    )
 
 
 def _length(given: Input) -> int:

@@ -141,10 +141,10 @@ class BiLSTMTextStudent(EmbeddingStudent):
         return 2 * self.hidden_dim
 
     def call(self, features, training=False):
-        mask = self._text_mask(features)
+        mask = self.text_mask(features)
         embedded = self.embed(features["token_ids"])
         states = self.bilstm(self.embedding_dropout(embedded, training=training), mask=mask)
-        summary = self._summarize(states, mask, features)
+        summary = self.summarize(states, mask, features)
         representation = self.dense(self.pooling_dropout(summary, training=training))
         logits = self.head(representation)
         return {
@@ -153,7 +153,7 @@ class BiLSTMTextStudent(EmbeddingStudent):
             "representation": representation,
         }
 
-    def _text_mask(self, features):
+    def text_mask(self, features):
         """Where the BiLSTM reads: bool `(batch_size, length)`."""
         mask = tf.cast(features["padding_mask"], "bool")
         token_ids = tf.convert_to_tensor(features["token_ids"])
@@ -161,7 +161,7 @@ class BiLSTMTextStudent(EmbeddingStudent):
             mask &= token_ids != token_id
         return mask
 
-    def _summarize(self, states, mask, features):
+    def summarize(self, states, mask, features):
         """What the dense layer reads: `(batch_size, summary_dim)`."""
         return pool(states, mask, self.pooling)
 

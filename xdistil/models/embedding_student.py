@@ -141,6 +141,11 @@ class EmbeddingStudent(keras.Model):
         """The teacher's token id of each embedding row, int32; `None` when nothing was pruned."""
         return None if self._kept is None else self._kept.token_ids.copy()
 
+    @property
+    def row_of_token(self) -> np.ndarray | None:
+        """The embedding row of each token id, see `KeptPieces`; `None` when nothing was pruned."""
+        return None if self._kept is None else self._kept.row_of_token
+
     def set_embeddings(self, matrix: np.ndarray) -> None:
         """Take over embedding rows, such as those of `compress_embeddings`, in every channel.
 

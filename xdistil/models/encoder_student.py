@@ -81,6 +81,11 @@ class EncoderStudent(EncoderWithHead):
         """The teacher's token id of each embedding row, int32; `None` when nothing was pruned."""
         return None if self._kept is None else self._kept.token_ids.copy()
 
+    @property
+    def row_of_token(self) -> np.ndarray | None:
+        """The embedding row of each token id, see `KeptPieces`; `None` when nothing was pruned."""
+        return None if self._kept is None else self._kept.row_of_token
+
     def representation_of(self, outputs: Mapping[str, Any]) -> Any:
         """What is held against the teacher's representation, of the model's other outputs."""
         return outputs["hidden_states"][-1]

@@ -20,6 +20,10 @@ class KeptPieces:
         ValueError: `token_ids` are not that many, have an id twice or below 0, or lack
             `unknown_token_id`, which must be given.
 
+    Attributes:
+        row_of_token: int32, the embedding row of every token id up to one past the last kept, which
+            stands for all beyond.
+
     Example:
 
     ```python
@@ -35,13 +39,13 @@ class KeptPieces:
         if unknown_token_id is None:
             raise ValueError("`kept_token_ids` need `unknown_token_id`, received None.")
         self.token_ids = np.asarray(token_ids, dtype="int32")
-        self._row_of_token = _row_table(self.token_ids, vocabulary_size, unknown_token_id)
+        self.row_of_token = _row_table(self.token_ids, vocabulary_size, unknown_token_id)
 
     def rows(self, token_ids) -> tf.Tensor:
         """The embedding row of each token id, of the same shape."""
-        last = self._row_of_token.size - 1  # beyond the last kept id: the unknown piece
+        last = self.row_of_token.size - 1  # beyond the last kept id: the unknown piece
         token_ids = tf.convert_to_tensor(token_ids)
-        return tf.gather(tf.constant(self._row_of_token), tf.clip_by_value(token_ids, 0, last))
+        return tf.gather(tf.constant(self.row_of_token), tf.clip_by_value(token_ids, 0, last))
 
 
 def _row_table(kept: np.ndarray, vocabulary_size: int, unknown_token_id: int) -> np.ndarray:

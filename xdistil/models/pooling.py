@@ -25,8 +25,8 @@ def pool(states, mask, pooling: str):
 
 def _max_pool(states, mask):
     outside = tf.constant(states.dtype.min, states.dtype)
-    largest = tf.reduce_max(tf.where(mask[..., None], states, outside), axis=1)
-    return tf.where(tf.reduce_any(mask, axis=1)[:, None], largest, tf.zeros_like(largest))
+    largest = tf.reduce_max(tf.where(tf.expand_dims(mask, -1), states, outside), axis=1)
+    return tf.where(tf.reduce_any(mask, axis=1, keepdims=True), largest, tf.zeros_like(largest))
 
 
 def _last_states(states, mask):
@@ -40,4 +40,6 @@ def _last_states(states, mask):
 
 def _at(states, chosen):
     # A sum over the one position: unlike a gather, the same few operations in every runtime.
-    return tf.reduce_sum(tf.where(chosen[..., None], states, tf.zeros_like(states)), axis=1)
+    return tf.reduce_sum(
+        tf.where(tf.expand_dims(chosen, -1), states, tf.zeros_like(states)), axis=1
+    )

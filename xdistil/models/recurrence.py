@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-# Added to the input of all gates at padding: sigmoid(-1e4) is exactly 0 in every precision, so the
+#: Added to the input of all gates at padding: sigmoid(-1e4) is exactly 0 in every precision, so the
 # cell stays empty there and passes no gradient. It fits in float16.
-_CLOSED_GATE = -1e4
+CLOSED_GATE = -1e4
 
 
 @keras.saving.register_keras_serializable(package="xdistil")
@@ -105,7 +105,7 @@ class BidirectionalLSTM(keras.layers.Layer):
             tf.convert_to_tensor(getattr(self, f"{direction}_{name}"))
             for name in ("recurrent_kernel", "kernel", "bias")
         )
-        closed = tf.fill((1, 4 * self.units), tf.constant(_CLOSED_GATE, kernel.dtype))
+        closed = tf.fill((1, 4 * self.units), tf.constant(CLOSED_GATE, kernel.dtype))
         return tf.concat([recurrent_kernel, kernel, bias[None], closed], axis=0)
 
     def compute_output_spec(self, inputs, mask=None):

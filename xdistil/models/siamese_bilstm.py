@@ -111,7 +111,7 @@ class SiameseBiLSTMStudent(BiLSTMTextStudent):
 
     def encode_texts(self, features, training=False):
         """The encodings h1 and h2 of both texts, each `(batch_size, 2 * hidden_dim)`."""
-        mask = self._text_mask(features)
+        mask = self.text_mask(features)
         embedded = self.embedding_dropout(self.embed(features["token_ids"]), training=training)
         return self._encodings(self.bilstm(embedded, mask=mask), mask, features)
 
@@ -120,6 +120,6 @@ class SiameseBiLSTMStudent(BiLSTMTextStudent):
         first = pool(states, mask & ~is_second, self.pooling)
         return first, pool(states, mask & is_second, self.pooling)
 
-    def _summarize(self, states, mask, features):
+    def summarize(self, states, mask, features):
         first, second = self._encodings(states, mask, features)
         return tf.concat([first, second, first * second, tf.abs(first - second)], axis=-1)

@@ -1,0 +1,295 @@
+"""Exports to ONNX and LiteRT give what Keras gives, for every task, batch and length."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from tagger_fixtures import HOSTILE, SENTENCES
+
+from xdistil.data.encoding import TextEncoder
+from xdistil.data.labels import Labels
+from xdistil.errors import InputError
+from xdistil.export.keras_runtime import keras_predictor
+from xdistil.export.litert_export import export_litert
+from xdistil.export.onnx_export import export_onnx
+from xdistil.export.onnx_graph import onnx
+from xdistil.export.onnx_model import onnx_model
+from xdistil.export.onnx_session import OnnxSession
+from xdistil.export.predictor import load_predictor
+from xdistil.export.session_runtime import open_session
+from xdistil.models import (
+    BiLSTMStudent,
+    BiLSTMTextStudent,
+    EncoderConfig,
+    SiameseBiLSTMStudent,
+    TransformerStudent,
+    TransformerTextStudent,
+)
+from xdistil.tasks import Classification, PairClassification, Tagging, TrainedModel
+
+TOKENIZERS = Path(__file__).parents[1] / "fixtures" / "tokenizers"
+EXPORTERS = {"onnx": export_onnx, "litert": export_litert}
+FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+SIZES = {"embedding_dim": 6, "hidden_dim": 8, "representation_dim": 10}
+FAMILIES = {
+    "bert": {},
+    "distilbert": {"num_segments": 0},
+    "roberta": {"position_offset": 2, "num_segments": 1},
+    "albert": {"embedding_dim": 4, "shared_layers": True},
+    "electra": {"embedding_dim": 4, "activation": "relu"},
+}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return TextEncoder.from_folder(TOKENIZERS / "electra", 48)
+
+
+def build(model, task_class, encoder):
+    """A trained model with weights of a size that makes mistakes show."""
+    numbers = np.random.default_rng(3)
+    for weight in model.trainable_weights:
+        weight.assign(numbers.normal(scale=0.4, size=weight.shape))
+    names = ("O", "B-X", "I-X", "B-Y")[: model.num_classes]
+    return TrainedModel(model, task_class(Labels(names), encoder))
+
+
+def bilstm(model_class, encoder, **settings):
+    return model_class(encoder.vocabulary_size, 4, **SIZES, **settings)
+
+
+def transformer(model_class, family, encoder):
+    config = EncoderConfig(
+        vocabulary_size=encoder.vocabulary_size,
+        family=family,
+        hidden_dim=8,
+        num_layers=2,
+        num_heads=2,
+        max_length=48,
+    )
+    return model_class(dataclasses.replace(config, **FAMILIES[family]), 4)
+
+
+def features_of(trained, rows, length):
+    """Padded rows of one or two texts; one is empty."""
+    encoder, numbers = trained.task.encoder, np.random.default_rng(rows)
+    ids = numbers.integers(0, encoder.vocabulary_size, (rows, length), np.int32)
+    mask, segments = np.ones((rows, length), np.int32), np.zeros((rows, length), np.int32)
+    if length > 6:
+        ids[:, 0], ids[:, [3, 6]] = encoder.cls_id, encoder.sep_id
+        segments[:, 4:7] = mask[:, 7:] = 0
+        segments[:, 4:7] = isinstance(trained.task, PairClassification)
+        mask[::2, 7:] = 1
+    if rows > 3:
+        mask[2] = 0
+    return {"token_ids": ids, "padding_mask": mask, "segment_ids": segments}
+
+
+def assert_same_logits(session, trained, shapes=((4, 11), (1, 1))):
+    for rows, length in shapes:
+        features = features_of(trained, rows, length)
+        expected = np.asarray(trained.model(features, training=False)["logits"])
+        found = session(features)["logits"]
+        assert found.shape == expected.shape
+        real = features["padding_mask"].astype(bool)
+        real = real if expected.ndim == 3 else real.any(axis=1)
+        np.testing.assert_allclose(found[real], expected[real], rtol=1e-4, atol=1e-5)
+
+
+def open_onnx(trained, tmp_path):
+    onnx.save(onnx_model(trained), tmp_path / "model.onnx")
+    return OnnxSession(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("pooling", ["max", "last"])
+@pytest.mark.parametrize("boundaries", [False, True])
+def test_onnx_gives_the_logits_of_text_students(encoder, tmp_path, pooling, boundaries):
+    ids = (encoder.cls_id, encoder.sep_id) if boundaries else ()
+    for activation in ("gelu_tanh", "silu"):
+        model = bilstm(
+            BiLSTMTextStudent,
+            encoder,
+            pooling=pooling,
+            activation=activation,
+            boundary_token_ids=ids,
+        )
+        trained = build(model, Classification, encoder)
+        assert_same_logits(open_onnx(trained, tmp_path), trained)
+
+
+@pytest.mark.parametrize("pooling", ["max", "last"])
+def test_onnx_gives_the_logits_of_siamese_students(encoder, tmp_path, pooling):
+    ids = (encoder.cls_id, encoder.sep_id)
+    model = bilstm(SiameseBiLSTMStudent, encoder, boundary_token_ids=ids, pooling=pooling)
+    trained = build(model, PairClassification, encoder)
+    assert_same_logits(open_onnx(trained, tmp_path), trained)
+
+
+def test_onnx_gives_the_logits_of_taggers_with_pruned_pieces_and_two_channels(encoder, tmp_path):
+    kept = np.arange(0, encoder.vocabulary_size, 3)
+    model = BiLSTMStudent(
+        len(kept), 4, **SIZES, channels=2, kept_token_ids=kept, unknown_token_id=3
+    )
+    trained = build(model, Tagging, encoder)
+    assert_same_logits(open_onnx(trained, tmp_path), trained)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_onnx_gives_the_logits_of_transformers(encoder, tmp_path, family):
+    for model_class, task_class in (
+        (TransformerStudent, Tagging),
+        (TransformerTextStudent, PairClassification),
+    ):
+        trained = build(transformer(model_class, family, encoder), task_class, encoder)
+        assert_same_logits(open_onnx(trained, tmp_path), trained, shapes=[(4, 11)])
+
+
+@pytest.mark.parametrize("rows, length", [(0, 5), (2, 0), (0, 0)])
+def test_an_empty_batch_is_answered_by_an_empty_one(trained, tmp_path, rows, length):
+    session = open_onnx(trained, tmp_path)
+    shape = (rows, length)
+    found = session(dict.fromkeys(("token_ids", "padding_mask"), np.zeros(shape, np.int32)))
+    assert found["logits"].shape == (*shape, trained.task.num_classes)
+
+
+def test_a_bilstm_is_one_fused_node(trained):
+    kinds = [node.op_type for node in onnx_model(trained).graph.node]
+    assert kinds.count("LSTM") == 1
+    assert not {"Loop", "Scan", "If"} & set(kinds)
+
+
+@pytest.fixture(scope="module")
+def transformer_tagger(encoder):
+    return build(transformer(TransformerStudent, "bert", encoder), Tagging, encoder)
+
+
+@pytest.fixture(scope="module")
+def exports(trained, pair_classifier, transformer_tagger, tmp_path_factory):
+    """Every format of a tagger, a siamese classifier and a transformer."""
+    folder = tmp_path_factory.mktemp("exports")
+    models = {"tagger": trained, "pairs": pair_classifier, "transformer": transformer_tagger}
+    for form, export in EXPORTERS.items():
+        for name, model in models.items():
+            export(model, folder / form / name)
+        export(trained, folder / form / "int8", precision="int8")
+    return folder
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_taggers_tag_text_as_in_keras(exports, trained, transformer_tagger, form):
+    inputs = [*SENTENCES, *HOSTILE, ("Ada", "lives", "in", "", "Turin"), ()]
+    for name, model in (("tagger", trained), ("transformer", transformer_tagger)):
+        found = list(load_predictor(exports / form / name).predict(inputs))
+        expected = list(keras_predictor(model).predict(inputs))
+        assert [one.tags for one in found] == [one.tags for one in expected]
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_pairs_are_classified_as_in_keras(exports, pair_classifier, pairs, form):
+    found = list(load_predictor(exports / form / "pairs", form).predict(pairs))
+    expected = list(keras_predictor(pair_classifier).predict(pairs))
+    assert [one.label for one in found] == [one.label for one in expected]
+    assert len({one.label for one in found}) > 1
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_any_batch_and_length_gives_the_logits_of_keras(exports, transformer_tagger, form):
+    shapes = ((1, 1), (4, 11), (3, 48))
+    assert_same_logits(open_session(exports / form / "transformer"), transformer_tagger, shapes)
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_eight_bits_are_smaller_and_nearly_the_same(exports, trained, form):
+    files = [exports / form / name / FILES[form] for name in ("tagger", "int8")]
+    assert files[1].stat().st_size < 0.7 * files[0].stat().st_size
+    expected, found = (
+        [score for one in load_predictor(file.parent).predict(SENTENCES) for score in one.scores]
+        for file in files
+    )
+    assert np.abs(np.subtract(expected, found)).mean() < 0.05
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_the_model_card_says_how_it_is_called(exports, form):
+    card = (exports / form / "pairs" / "README.md").read_text(encoding="utf-8")
+    assert FILES[form] in card
+    assert "segment_ids" in card
+    code = card.split("```python\n")[2].split("```")[0]
+    compile(code, "card", "exec")
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_what_was_exported_is_not_replaced_unasked(exports, trained, form):
+    with pytest.raises(InputError, match="is there already"):
+        EXPORTERS[form](trained, exports / form / "tagger")
+    with pytest.raises(ValueError, match="precision"):
+        EXPORTERS[form](trained, exports / form / "other", precision="int4")
+    assert not (exports / form / "other").exists()
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_a_model_that_computes_something_else_is_not_written(encoder, tmp_path, monkeypatch, form):
+    trained = build(bilstm(BiLSTMStudent, encoder), Tagging, encoder)
+    real = trained.model.call
+    monkeypatch.setattr(
+        type(trained.model),
+        "call",
+        lambda self, features, training=False: keras.tree.map_structure(
+            lambda value: value + 0.01, real(features)
+        ),
+    )
+    with pytest.raises(InputError, match="away from"):
+        EXPORTERS[form](trained, tmp_path / "tagger")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("model", b"", "not an? .* model, or a damaged one"),
+        ("model", b"\x08\x01\x12\x03abc", "not an? .* model, or a damaged one"),
+        ("labels.tsv", b"O\nB-PER\n", "labels.tsv: "),
+        ("task.json", b"{}", "task.json: missing, or not of the format"),
+    ],
+)
+def test_a_damaged_export_is_refused(exports, tmp_path, form, name, content, message):
+    folder = tmp_path / "copy"
+    shutil.copytree(exports / form / "tagger", folder)
+    (folder / (FILES[form] if name == "model" else name)).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load_predictor(folder)
+
+
+def test_a_run_is_served_in_the_runtime_that_is_asked_for(exports, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(exports / "onnx" / "tagger", run / "export" / "onnx")
+    shutil.copytree(exports / "litert" / "int8", run / "export" / "litert_int8")
+    for runtime in ("onnx", "litert"):
+        tags = next(load_predictor(run, runtime).predict([SENTENCES[0]])).tags
+        assert len(tags) == len(SENTENCES[0].split())
+    with pytest.raises(InputError, match=r"no SavedModel in it: .*scripts/export\.py"):
+        load_predictor(run, "saved_model")
+    with pytest.raises(InputError, match="it runs with --runtime=onnx only"):
+        load_predictor(run / "export" / "onnx", "litert")
+
+
+def test_an_onnx_file_of_others_is_refused(exports, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(exports / "onnx" / "tagger", folder)
+    model = onnx.load(folder / "model.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, folder / "model.onnx")
+    with pytest.raises(InputError, match="no model that xdistil exported"):
+        load_predictor(folder)
+
+
+def test_task_and_labels_are_plain_files(exports, trained):
+    settings = json.loads((exports / "onnx" / "tagger" / "task.json").read_text())
+    assert settings["seq_len"] == trained.task.encoder.seq_len

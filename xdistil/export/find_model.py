@@ -1,0 +1,85 @@
+"""Which model a path means, and which runtime it wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdistil.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """Where a run directory holds an export.
+
+    Args:
+        article: of the noun.
+        noun: what people call it.
+        file: what makes a folder one.
+        folders: names below `export/`, the first one found is taken.
+    """
+
+    article: str
+    noun: str
+    file: str
+    folders: tuple[str, ...]
+
+
+#: By runtime.
+EXPORTS = {
+    "saved_model": _Export("a", "SavedModel", "saved_model.pb", ("saved_model",)),
+    "onnx": _Export("an", "ONNX model", "model.onnx", ("onnx", "onnx_int8")),
+    "litert": _Export("a", "LiteRT model", "model.tflite", ("litert", "litert_int8")),
+}
+#: The runtimes that `load_predictor` knows.
+RUNTIMES = ("keras", *EXPORTS)
+
+
+def find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
+    """The runtime and folder of a model.
+
+    Args:
+        path: a run directory, the folder of a student or teacher, or of an export.
+        runtime: one of `RUNTIMES`; None: what `path` is, for a run its student in Keras.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    if runtime is not None and runtime not in RUNTIMES:
+        raise InputError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
+    if not path.is_dir():
+        raise InputError(
+            f"{path}: no such folder: give a run directory, a student or an exported model"
+        )
+    for name, export in EXPORTS.items():
+        if (path / export.file).is_file():
+            if runtime not in (None, name):
+                raise InputError(
+                    f"{path}: is {export.article} {export.noun}: it runs with --runtime={name} only"
+                )
+            return name, path
+    if runtime in (None, "keras"):
+        return "keras", path
+    return runtime, _exported(path, EXPORTS[runtime])
+
+
+def _exported(path: Path, export: _Export) -> Path:
+    for folder in export.folders:
+        if (path / "export" / folder / export.file).is_file():
+            return path / "export" / folder
+    # A run of the recipe D0 exports a student for each language.
+    per_language = [
+        found
+        for folder in export.folders
+        for found in sorted(path.glob(f"export/*/{folder}/{export.file}"))
+    ]
+    if per_language:
+        languages = ", ".join(dict.fromkeys(found.parent.parent.name for found in per_language))
+        raise InputError(
+            f"{path}: has {export.article} {export.noun} for each language ({languages}); give one "
+            f"of them, such as {per_language[0].parent}"
+        )
+    raise InputError(
+        f"{path}: no {export.noun} in it: expected {export.file} there or in "
+        f"{Path('export', export.folders[0])}; scripts/export.py writes it, or use --runtime=keras"
+    )

@@ -1,0 +1,118 @@
+"""Batches of examples of similar length, whatever computes them."""
+
+import abc
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from xdistil.data.examples import EncodedExample
+from xdistil.errors import InputError
+
+#: Positions a batch, padding included. Large enough to keep two cores busy, small enough for the
+#: cache: sentences a batch follow from it and the bucket's length.
+TOKENS_PER_BATCH = 4096
+FEATURES = ("token_ids", "segment_ids", "padding_mask", "word_starts")
+_CHUNK = 4096
+
+
+class BucketedInference(abc.ABC):
+    """A model's outputs for encoded examples, in their order, at real positions only.
+
+    Examples are sorted by length within a chunk and padded to the bucket's length. A subclass
+    computes the batches.
+
+    Args:
+        lengths: The buckets' lengths, ascending, see `xdistil.data.bucket_lengths`.
+        tokens_per_batch: Positions a batch, padding included.
+        fixed_shapes: Whether every bucket has one shape, filled by empty rows.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        tokens_per_batch: int = TOKENS_PER_BATCH,
+        fixed_shapes: bool = False,
+    ):
+        self.lengths = tuple(lengths)
+        self.tokens_per_batch = tokens_per_batch
+        self.fixed_shapes = fixed_shapes
+
+    @abc.abstractmethod
+    def compute(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of one batch.
+
+        Args:
+            features: `FEATURES`, int32 `(rows, length)`.
+
+        Returns:
+            Arrays `(rows, length, width)` of positions, or `(rows, width)` of whole texts.
+        """
+
+    def __call__(
+        self, examples: Iterable[EncodedExample], chunk: int = _CHUNK
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields the selected outputs of each example, arrays `(length, width)` or `(width,)`, in
+        order."""
+        iterator = iter(examples)
+        while part := list(islice(iterator, chunk)):
+            yield from self.run(part)
+
+    def run(self, examples: Sequence[EncodedExample]) -> list[dict[str, np.ndarray]]:
+        """The selected outputs of examples that are held in memory together."""
+        results: list[dict[str, np.ndarray]] = [{} for _ in examples]
+        for length, indices in self._batches(examples):
+            rows = self._rows(length) if self.fixed_shapes else len(indices)
+            features = pad_features([examples[i] for i in indices], length, rows)
+            outputs = self.compute(features)
+            for row, index in enumerate(indices):
+                real = len(examples[index].token_ids)
+                # Copies, so that the padded batch can go.
+                results[index] = {
+                    k: (v[row, :real] if v.ndim == 3 else v[row]).copy() for k, v in outputs.items()
+                }
+        return results
+
+    def _rows(self, length: int) -> int:
+        return max(1, self.tokens_per_batch // length)
+
+    def _batches(self, examples: Sequence[EncodedExample]) -> Iterator[tuple[int, list[int]]]:
+        sizes = np.array([len(example.token_ids) for example in examples])
+        if not len(sizes):
+            return
+        if sizes.max() > self.lengths[-1]:
+            raise InputError(
+                f"an example has {sizes.max()} pieces; the longest bucket has {self.lengths[-1]}"
+            )
+        buckets = np.searchsorted(self.lengths, sizes)
+        for bucket in np.unique(buckets):
+            members = np.flatnonzero(buckets == bucket).tolist()
+            length = self.lengths[bucket]
+            rows = self._rows(length)
+            for start in range(0, len(members), rows):
+                yield length, members[start : start + rows]
+
+
+def pad_features(
+    examples: Sequence[EncodedExample], length: int, rows: int
+) -> dict[str, np.ndarray]:
+    """The features of a batch.
+
+    Args:
+        examples: At most `rows` examples of at most `length` pieces.
+        length: Length of the batch.
+        rows: Rows of the batch; rows beyond the examples are empty.
+
+    Returns:
+        dict of int32 arrays `(rows, length)`: `token_ids`, `segment_ids`, `padding_mask`,
+        `word_starts`.
+    """
+    features = {name: np.zeros((rows, length), np.int32) for name in FEATURES}
+    for row, example in enumerate(examples):
+        real = len(example.token_ids)
+        features["token_ids"][row, :real] = example.token_ids
+        features["word_starts"][row, :real] = example.word_starts
+        features["padding_mask"][row, :real] = 1
+        if example.segment_ids is not None:
+            features["segment_ids"][row, :real] = example.segment_ids
+    return features
