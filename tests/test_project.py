@@ -255,7 +255,7 @@ def test_flags_that_the_readme_names_exist(flags_of_configs):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {"help", "flagfile", "dist"}  # the last is pytest's
     known = known.union(*(flags_of_configs[program] for program in PROGRAMS))
-    for script in ("predict.py", "evaluate.py", "shared_flags.py"):
+    for script in ("predict.py", "evaluate.py", "export.py", "shared_flags.py"):
         source = (ROOT / "scripts" / script).read_text(encoding="utf-8")
         known |= set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source))
     for name in re.findall(r"(?<![\w-])--([a-z_]+)", text):
