@@ -9,6 +9,7 @@
     python scripts/benchmark.py seeds    --program=classification --variants=... --work_dir=FOLDER
     python scripts/benchmark.py grid     --program=classification --grid=... --work_dir=FOLDER
     python scripts/benchmark.py pretraining --run_flags=... --work_dir=FOLDER  # the triple loss
+    python scripts/benchmark.py inference    # a BiLSTM in every runtime, against the limit
 
 `--json=FILE` writes what is printed. `SUBJECT --help` lists a subject's flags.
 """
@@ -31,6 +32,7 @@ SUBJECTS = {
     "students": "benchmark_students",
     "seeds": "benchmark_seeds",
     "grid": "benchmark_grid",
+    "inference": "benchmark_inference",
     "pretraining": "benchmark_pretraining",
 }
 flags.DEFINE_string("json", None, "File to write the result to.")
