@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from xdistil.models.activations import gelu_tanh
 from xdistil.models.embedding_student import EmbeddingStudent
 from xdistil.models.recurrence import BidirectionalLSTM
 
@@ -98,7 +99,7 @@ class BiLSTMStudent(EmbeddingStudent):
         policy = self.dtype_policy
         self.bilstm = BidirectionalLSTM(self.hidden_dim, dtype=policy, name="bilstm")
         self.dense = keras.layers.Dense(
-            self.representation_dim, activation=_tanh_gelu, dtype=policy, name="dense"
+            self.representation_dim, activation=gelu_tanh, dtype=policy, name="dense"
         )
         self.head = self._make_head()
         self.embedding_dropout, self.bilstm_dropout, self.dense_dropout = (
@@ -130,7 +131,3 @@ class BiLSTMStudent(EmbeddingStudent):
             "hidden_states": (embedded, states),
             "representation": representation,
         }
-
-
-def _tanh_gelu(inputs):
-    return keras.activations.gelu(inputs, approximate=True)

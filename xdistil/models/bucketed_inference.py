@@ -19,8 +19,8 @@ _CHUNK = 4096
 class BucketedInference(abc.ABC):
     """A model's outputs for encoded examples, in their order, at real positions only.
 
-    Examples are sorted by length within a chunk and padded to the bucket's length. A subclass
-    computes the batches.
+    Examples are sorted by length within a chunk. Where shapes are fixed they are padded to their
+    bucket's length, else to the longest of their batch. A subclass computes the batches.
 
     Args:
         lengths: The buckets' lengths, ascending, see `xdistil.data.bucket_lengths`.
@@ -77,6 +77,7 @@ class BucketedInference(abc.ABC):
         return max(1, self.tokens_per_batch // length)
 
     def _batches(self, examples: Sequence[EncodedExample]) -> Iterator[tuple[int, list[int]]]:
+        """The length of each batch, and the examples in it."""
         sizes = np.array([len(example.token_ids) for example in examples])
         if not len(sizes):
             return
@@ -84,13 +85,20 @@ class BucketedInference(abc.ABC):
             raise InputError(
                 f"an example has {sizes.max()} pieces; the longest bucket has {self.lengths[-1]}"
             )
-        buckets = np.searchsorted(self.lengths, sizes)
-        for bucket in np.unique(buckets):
-            members = np.flatnonzero(buckets == bucket).tolist()
-            length = self.lengths[bucket]
-            rows = self._rows(length)
-            for start in range(0, len(members), rows):
-                yield length, members[start : start + rows]
+        padded = sizes
+        if self.fixed_shapes:
+            padded = np.array(self.lengths)[np.searchsorted(self.lengths, sizes)]
+        # From the longest down: a batch's first example says how long it is.
+        order = np.argsort(-padded, kind="stable")
+        falling = padded[order]
+        start = 0
+        while start < len(order):
+            length = int(falling[start])
+            end = start + self._rows(length)
+            if self.fixed_shapes:  # a batch is of one bucket
+                end = min(end, int(np.searchsorted(-falling, -length, side="right")))
+            yield length, order[start:end].tolist()
+            start = end
 
 
 def pad_features(

@@ -13,9 +13,9 @@ from xdistil.models.bucketed_inference import FEATURES, TOKENS_PER_BATCH, Bucket
 class BatchedInference(BucketedInference):
     """A model's outputs for encoded examples, in their order, at real positions only.
 
-    Examples are sorted by length within a chunk and padded to the bucket's length. With
-    `jit_compile` every bucket has one static shape, filled by empty rows, so that XLA compiles once
-    a bucket; without, the last batch of a bucket is as small as it is.
+    Examples are sorted by length within a chunk. With `jit_compile` they are padded to their
+    bucket's length, and every bucket has one static shape, filled by empty rows, so that XLA
+    compiles once a bucket; without, a batch is as long as its longest example.
 
     Args:
         model: Called on a features dict, see `xdistil.data`.
