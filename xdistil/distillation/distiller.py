@@ -1,5 +1,6 @@
 """`Distiller`: trains a student on the weighted sum of its losses."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,11 @@ import tensorflow as tf
 from xdistil.distillation.losses import ATTENTIONS, DistillationLoss
 from xdistil.distillation.projections import Projections, projection_layers
 from xdistil.distillation.replica_iterators import untuned, untuned_iterators
+
+# From this many learnt numbers on a step's update is compiled by XLA also where the rest is not:
+# operation by operation it reads and writes each of them a dozen times. Adam of 22M took 282 ms on
+# one core that way and 48 ms compiled; compiling takes some seconds.
+_MANY_PARAMETERS = 2_000_000
 
 Batch = tuple[Mapping[str, Any], Mapping[str, Any]]
 
@@ -107,8 +113,8 @@ class Distiller(keras.Model):
             optimizer: Keras optimizer or its name. Its state is made for the student's variables
                 that are trainable now; compile again after freezing or unfreezing layers.
             jit_compile: Compiles by XLA: forward pass and gradients once per shape of batch, the
-                update once. Under a strategy of several replicas the former always, the latter
-                never.
+                update once. The update of models from 2 million learnt parameters on always is.
+                Under a strategy of several replicas the former always, the latter never.
             **kwargs: Further arguments of `keras.Model.compile`, such as `steps_per_execution`.
         """
         super().compile(optimizer=optimizer, loss=None, jit_compile=False, **kwargs)
@@ -122,7 +128,9 @@ class Distiller(keras.Model):
             self._gradient_function = tf.function(
                 self._losses_and_gradients, jit_compile=True, autograph=False
             )
-        if jit_compile and replicas == 1:
+        learnt = sum(math.prod(variable.shape) for variable in self.learnt_variables)
+        large = learnt >= _MANY_PARAMETERS and not self.run_eagerly
+        if replicas == 1 and (jit_compile or large):
             self._update_function = tf.function(self._update, jit_compile=True, autograph=False)
         with self.distribute_strategy.scope():
             self.optimizer.build(self.learnt_variables)
