@@ -37,6 +37,8 @@ RUNTIMES = {
     "torch": ("torch", "PyTorch's LSTM"),
 }
 _YARDSTICKS = ("onnx", "torch")
+# OpenMP's and ONNX Runtime's threads spin for some milliseconds after their last call.
+_SETTLE_SECONDS = 0.03
 Call = Callable[[dict[str, np.ndarray]], Any]
 
 
@@ -220,6 +222,7 @@ def measure_shape(
         # A round's share of each is some milliseconds.
         inner_repeats=dict.fromkeys(bound, max(1, int(5 / max(limit_ms, 0.1)))),
         max_seconds=FLAGS.max_seconds,
+        settle_seconds=_SETTLE_SECONDS,
     )
     ms = {name: latencies.median_ms(name) for name in bound}
     return {

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from xdistil.errors import InputError
+from xdistil.metrics import Latencies
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -429,3 +430,29 @@ def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch)
     header, teacher, _, second = (line for line in printed.splitlines() if line.split())
     assert "fewer" in header and second.split()[:3] == ["b", "70.00", "14.14"]
     assert teacher.split()[-1] == "-"
+
+
+def test_inference_counts_the_operations_of_all_matrix_products():
+    import benchmark_inference
+
+    model = types.SimpleNamespace(
+        embedding_dim=3, hidden_dim=2, representation_dim=5, num_classes=7
+    )
+    # Two directions of (3 + 2) x 8, then 4 x 5 and 5 x 7; each multiplication with an addition.
+    assert benchmark_inference.flops(model, 1, 1) == 2 * (2 * 5 * 8 + 4 * 5 + 5 * 7)
+    assert benchmark_inference.flops(model, 4, 3) == 12 * benchmark_inference.flops(model, 1, 1)
+
+
+def test_inference_is_held_against_the_faster_yardstick_round_by_round():
+    import benchmark_inference
+
+    latencies = Latencies({"xla": (4.0, 6.0, 4.0), "onnx": (2.0, 2.0, 4.0), "torch": (9.0,) * 3})
+    found = benchmark_inference.against(latencies, ["xla", "onnx", "torch"])
+    assert (found["xla"], found["onnx"]) == (2.0, 1.0)
+    assert benchmark_inference.against(latencies, ["xla"]) == {}
+    row = {"size": "50x200", "length": 32, "batch_size": 1, "limit_ms": 0.5, "apart": 2e-7}
+    row |= {"ms": {"xla": 4.0}, "limit_ratio": {"xla": 8.0}, "against_yardstick": {"xla": 2.0}}
+    result = {"rows": [row], "missing": ["torch"], "matmul_gflops": 171.2, "machine": {"cores": 2}}
+    printed = benchmark_inference.table(result)
+    assert "50x200      32      1      0.50  4.00" in printed
+    assert "at most 2.0e-07 apart; not installed: torch" in printed

@@ -60,6 +60,7 @@ def measure_latency(
     warm_up: int = 3,
     inner_repeats: Mapping[str, int] | None = None,
     max_seconds: float | None = None,
+    settle_seconds: float = 0.0,
 ) -> Latencies:
     """Time several calls in turns: each round runs every call once, every other round backwards.
 
@@ -75,6 +76,8 @@ def measure_latency(
             a fair share of the machine's good and bad moments.
         max_seconds: stop after the round in which this much time (without the warm-up) has gone
             by, but not before 3 rounds. `None`: no limit.
+        settle_seconds: pause before each call's turn. Runtimes with threads of their own keep these
+            spinning for some milliseconds after a call, at the expense of whoever comes next.
 
     Returns:
         The `Latencies`.
@@ -103,6 +106,7 @@ def measure_latency(
         # There and back: no call always runs into the cache that the same neighbour left.
         for name in names if round_index % 2 == 0 else reversed(names):
             times = inner_repeats.get(name, 1)
+            time.sleep(settle_seconds)
             began = time.perf_counter()
             for _ in range(times):
                 _wait_for(calls[name]())
