@@ -219,8 +219,8 @@ def measure_shape(
     latencies = metrics.measure_latency(
         bound,
         repeats=FLAGS.repeats,
-        # A round's share of each is some milliseconds.
-        inner_repeats=dict.fromkeys(bound, max(1, int(5 / max(limit_ms, 0.1)))),
+        # Several calls in a row: the first one after the pause finds threads asleep.
+        inner_repeats=dict.fromkeys(bound, min(50, 3 + int(60 / limit_ms))),
         max_seconds=FLAGS.max_seconds,
         settle_seconds=_SETTLE_SECONDS,
     )

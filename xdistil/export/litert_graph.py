@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 # The one operator of TensorFlow that becomes LiteRT's DYNAMIC_UPDATE_SLICE.
 from tensorflow.compiler.tf2xla.python.xla import dynamic_update_slice
 
-from xdistil.models.bilstm import BiLSTMStudent
+from xdistil.export.student_graph import logits_with
 from xdistil.models.embedding_student import EmbeddingStudent
 from xdistil.models.recurrence import BidirectionalLSTM
 
@@ -25,13 +26,7 @@ def litert_logits(model: keras.Model, features: Mapping[str, tf.Tensor]) -> tf.T
     """
     if not isinstance(model, EmbeddingStudent):
         return model(features, training=False)["logits"]
-    embedded = model.embed(features["token_ids"])
-    if isinstance(model, BiLSTMStudent):
-        mask = tf.cast(features["padding_mask"], "bool")
-        return model.head(model.dense(run_lstm(model.bilstm, embedded, mask)))
-    mask = model.text_mask(features)
-    states = run_lstm(model.bilstm, embedded, mask)
-    return model.head(model.dense(model.summarize(states, mask, features)))
+    return logits_with(functools.partial(run_lstm, model.bilstm), model, features)
 
 
 def run_lstm(layer: BidirectionalLSTM, inputs: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
