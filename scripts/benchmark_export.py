@@ -4,6 +4,7 @@ Each reads all sentences, texts or pairs in a process of its own, by predict.py.
 the same is asked; there the answer is how often.
 """
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -57,7 +58,8 @@ def measure() -> dict[str, Any]:
         for export in exports:
             lines = predict(export, text, folder / f"{export.name}.tsv")
             found[export.name] = compare(files, counts, keras, lines)
-            found[export.name]["logits"] = logits_difference(FLAGS.model, export, text)
+        for name, difference in logits_differences(FLAGS.model, exports, text).items():
+            found[name]["logits"] = difference
     return {"model": FLAGS.model, "exports": found}
 
 
@@ -78,31 +80,41 @@ def exports_of(run: Path) -> list[Path]:
     return folders
 
 
-def logits_difference(model: str, export: Path, text: Path) -> float | None:
-    """The largest distance of an export's logits from those in Keras, over real positions.
+def logits_differences(model: str, exports: Sequence[Path], text: Path) -> dict[str, float]:
+    """The largest distance of each export's logits from those in Keras, over real positions.
 
     Args:
         model: the run.
-        export: one of its exports; None is returned of one that gives no logits.
-        text: a sentence, text or pair a line.
+        exports: its exports; those that give no logits are left out of the answer.
+        text: a sentence, text or pair a line; some of them are in memory at once.
     """
     from xdistil.export.session_runtime import SessionInference, open_session
     from xdistil.tasks.trained_model import TrainedModel
 
-    session = open_session(export)
-    if session is None:
-        return None
     trained = TrainedModel.load(model)
-    inputs = [line for _, line in numbered_lines(text)]
-    if trained.task.name == "tagging":
-        inputs = [line.split() for line in inputs]
-    elif trained.task.name == "pair_classification":
-        inputs = [tuple(line.split("\t")) for line in inputs]
-    examples = list(trained.task.encode(trained.task.unlabeled(inputs)))
-    given = SessionInference(session, trained.task.encoder.seq_len).run(examples)
-    expected = trained.inference.run(examples)
-    pairs = zip(given, expected, strict=True)
-    return float(max(np.abs(one["logits"] - other["logits"]).max() for one, other in pairs))
+    task = trained.task
+    sessions = {export.name: open_session(export) for export in exports}
+    runs = {
+        name: SessionInference(session, task.encoder.seq_len)
+        for name, session in sessions.items()
+        if session is not None
+    }
+    found = dict.fromkeys(runs, 0.0)
+    inputs = (_input_of(line, task.name) for _, line in numbered_lines(text))
+    examples = iter(task.encode(task.unlabeled(inputs)))
+    while part := list(itertools.islice(examples, 512)):
+        expected = trained.inference.run(part)
+        for name, run in runs.items():
+            pairs = zip(run.run(part), expected, strict=True)
+            distances = [np.abs(one["logits"] - other["logits"]).max() for one, other in pairs]
+            found[name] = max(found[name], float(max(distances)))
+    return found
+
+
+def _input_of(line: str, task: str) -> Any:
+    if task == "tagging":
+        return line.split()
+    return tuple(line.split("\t")) if task == "pair_classification" else line
 
 
 def task_of(model: str) -> str:

@@ -3,9 +3,10 @@
     python scripts/benchmark.py inference --sizes=50x200 --lengths=32 --batch_sizes=1,32,128
 
 All runtimes have the same weights, run in turns on the same ids, and use all cores; times are
-medians of a call. The limit is the operations of all matrix products over the rate that the
-machine reaches in a large one. A runtime whose package is missing is left out; PyTorch is here as a
-yardstick alone.
+medians of a call. `predict` is Keras' own, `graph` and `xla` a `tf.function`, `saved_model` that of
+`export_ids`, `saved_model_xla` the same with `jit_compile`. The limit is the operations of all
+matrix products over the rate that the machine reaches in a large one. A runtime whose package is
+missing is left out; PyTorch is here as a yardstick alone.
 """
 
 import importlib.util
@@ -20,21 +21,22 @@ import numpy as np
 from absl import flags
 from benchmark_memory import work_folder
 
+from xdistil.errors import InputError
 from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
-#: By name: the package that it needs, and what it is.
+#: By name: the packages that it needs.
 RUNTIMES = {
-    "predict": ("keras", "Model.predict"),
-    "graph": ("tensorflow", "tf.function"),
-    "xla": ("tensorflow", "tf.function compiled by XLA"),
-    "saved_model": ("tensorflow", "the SavedModel of export_ids"),
-    "saved_model_xla": ("tensorflow", "the same, jit_compile=True"),
-    "onnx": ("onnxruntime", "ONNX Runtime, float32"),
-    "onnx_int8": ("onnxruntime", "ONNX Runtime, int8"),
-    "litert": ("ai_edge_litert", "LiteRT, float32"),
-    "litert_int8": ("ai_edge_litert", "LiteRT, int8"),
-    "torch": ("torch", "PyTorch's LSTM"),
+    "predict": ("keras",),
+    "graph": ("tensorflow",),
+    "xla": ("tensorflow",),
+    "saved_model": ("tensorflow",),
+    "saved_model_xla": ("tensorflow",),
+    "onnx": ("onnx", "onnxruntime"),
+    "onnx_int8": ("onnx", "onnxruntime"),
+    "litert": ("ai_edge_litert",),
+    "litert_int8": ("ai_edge_litert",),
+    "torch": ("torch",),
 }
 _YARDSTICKS = ("onnx", "torch")
 # OpenMP's and ONNX Runtime's threads spin for some milliseconds after their last call.
@@ -67,7 +69,11 @@ def measure() -> dict[str, Any]:
     """Every size, length and batch."""
     from xdistil import metrics
 
-    runtimes = [name for name in FLAGS.runtimes if importlib.util.find_spec(RUNTIMES[name][0])]
+    runtimes = [
+        name for name in FLAGS.runtimes if all(map(importlib.util.find_spec, RUNTIMES[name]))
+    ]
+    if not runtimes:
+        raise InputError(f"--runtimes={','.join(FLAGS.runtimes)}: none of these is installed")
     rate = metrics.matmul_gflops(1024)
     rows = []
     for size in FLAGS.sizes:
@@ -213,8 +219,8 @@ def measure_shape(
         if name in FLAGS.runtimes:
             bound[name] = metrics.compile_call(model, given, name)
     results = {name: _logits(call()) for name, call in bound.items() if "int8" not in name}
-    first = next(iter(results.values()))
-    apart = max(float(np.abs(found - first).max()) for found in results.values())
+    first = next(iter(results.values()), None)
+    apart = max((float(np.abs(found - first).max()) for found in results.values()), default=0.0)
     limit_ms = flops(model, batch_size, length) / rate / 1e6
     latencies = metrics.measure_latency(
         bound,

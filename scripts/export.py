@@ -3,33 +3,40 @@
 python scripts/export.py --model=runs/quickstart --formats=onnx,litert --precisions=float32,int8
 
 Of a run directory the exports go into its folder `export/`: `saved_model/`, `onnx/`, `onnx_int8/`,
-`litert/`, `litert_int8/`, and predict.py, evaluate.py take them by `--runtime`. ONNX and LiteRT
-want a package each: pip install '.[onnx]' or '.[litert]'.
+`litert/`, `litert_int8/`; of a run of the recipe D0, which has a student for each language, into
+`export/<language>/`. predict.py and evaluate.py take them by `--runtime`. ONNX and LiteRT want a
+package each: pip install '.[onnx]' or '.[litert]'.
 """
 
 import functools
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import program
 from absl import flags
 
-from xdistil.data.atomic_files import make_folder
 from xdistil.errors import InputError
+from xdistil.export.find_model import EXPORTS, PRECISIONS, export_folder_name
+from xdistil.export.session import missing_package
 
 FLAGS = flags.FLAGS
-_FORMATS = ("saved_model", "onnx", "litert")
-_PRECISIONS = ("float32", "int8")
+#: What each format cannot be written without: package, and the extra that brings it.
+_PACKAGES = {
+    "saved_model": (),
+    "onnx": (("onnx", "onnx"), ("onnxruntime", "onnx")),
+    "litert": (("ai_edge_litert", "litert"),),
+}
 
 flags.DEFINE_string(
     "model", None, "Run directory, or folder of a student or teacher.", required=True
 )
-flags.DEFINE_list("formats", ["saved_model"], f"Some of {', '.join(_FORMATS)}.")
+flags.DEFINE_list("formats", None, f"Some of {', '.join(EXPORTS)}.", required=True)
 flags.DEFINE_list(
     "precisions",
     ["float32"],
-    f"Some of {', '.join(_PRECISIONS)}: int8 (of ONNX and LiteRT) is a quarter of the size, and "
-    "costs some score.",
+    f"Some of {', '.join(PRECISIONS)}: int8 (of ONNX and LiteRT) is about a quarter of the size, "
+    "and costs some score.",
 )
 flags.DEFINE_enum(
     "inputs",
@@ -43,60 +50,73 @@ flags.DEFINE_bool("overwrite", False, "Replace exports that are there.")
 
 def main(_: list[str]) -> None:
     wanted = _wanted()
-    output = _output_dir()
-    folders = {output / _name(*one): one for one in wanted}
+    exporters = {one: _exporter(*one) for one in wanted}
+    models = _models(Path(FLAGS.model))
+    folders = [output / export_folder_name(*one) for output in models for one in wanted]
     there = [str(folder) for folder in folders if folder.exists()]
     if there and not FLAGS.overwrite:
         raise InputError(f"{', '.join(there)}: there already; give --overwrite to replace")
 
     from xdistil.metrics.footprint import bytes_on_disk
-    from xdistil.report.text_table import text_table
     from xdistil.tasks.trained_model import TrainedModel
 
-    trained = TrainedModel.load(FLAGS.model)
-    rows = [["format", "weights", "MB", "folder"]]
-    for folder, (form, precision) in folders.items():
-        _exporter(form, precision)(trained, folder, overwrite=FLAGS.overwrite)
-        size = sum(bytes_on_disk(path) for path in _model_files(folder))
-        rows.append([form, precision, f"{size / 1e6:.2f}", str(folder)])
-    print(text_table(rows, left=2))
+    for output, model in models.items():
+        trained = TrainedModel.load(model)
+        for (form, precision), export in exporters.items():
+            folder = output / export_folder_name(form, precision)
+            export(trained, folder, overwrite=FLAGS.overwrite)
+            size = sum(bytes_on_disk(path) for path in _model_files(folder))
+            print(f"{form:11}  {precision:7}  {size / 1e6:8.2f} MB  {folder}", flush=True)
 
 
 def _wanted() -> list[tuple[str, str]]:
-    """Formats and precisions, each pair once; a SavedModel is in float32."""
+    """Formats and precisions, each pair once."""
     for flag, values, known in (
-        ("formats", FLAGS.formats, _FORMATS),
-        ("precisions", FLAGS.precisions, _PRECISIONS),
+        ("formats", FLAGS.formats, tuple(EXPORTS)),
+        ("precisions", FLAGS.precisions, PRECISIONS),
     ):
         unknown = [value for value in values if value not in known]
         if unknown or not values:
             raise InputError(f"--{flag}={','.join(values)}: expected some of {', '.join(known)}")
-    wanted = [
-        (form, precision)
-        for form in FLAGS.formats
-        for precision in FLAGS.precisions
-        if (form, precision) != ("saved_model", "int8")
-    ]
-    if not wanted:
-        raise InputError("--precisions=int8: a SavedModel is in float32; add onnx or litert")
+    wanted = []
+    for form in FLAGS.formats:
+        possible = [one for one in FLAGS.precisions if one in EXPORTS[form].precisions]
+        if not possible:
+            raise InputError(
+                f"--formats={form} --precisions={','.join(FLAGS.precisions)}: a "
+                f"{EXPORTS[form].noun} is in {', '.join(EXPORTS[form].precisions)}; add that, or "
+                "leave the format out"
+            )
+        wanted += [(form, precision) for precision in possible]
+    if FLAGS.inputs != "auto" and "saved_model" not in FLAGS.formats:
+        raise InputError("--inputs: is for SavedModels; the other formats take ids")
     return list(dict.fromkeys(wanted))
 
 
-def _output_dir() -> Path:
+def _models(model: Path) -> dict[Path, Path]:
+    """The folders of models by where their exports go."""
+    if not model.is_dir():
+        raise InputError(f"{model}: no such folder; give a run directory or a student's folder")
     if FLAGS.output_dir:
-        return make_folder(Path(FLAGS.output_dir))
-    # What a run directory is told by: beside its student lies its configuration.
-    if not Path(FLAGS.model, "student").is_dir():
-        raise InputError(f"{FLAGS.model}: no finished run; give --output_dir for the exports")
-    return make_folder(Path(FLAGS.model, "export"))
-
-
-def _name(form: str, precision: str) -> str:
-    return form if precision == "float32" else f"{form}_{precision}"
+        return {Path(FLAGS.output_dir): model}
+    if (model / "student" / "config.json").is_file():
+        return {model / "export": model}
+    students = sorted(model.glob("languages/*/student/config.json"))
+    if not students:
+        raise InputError(
+            f"{model}: no finished run, it holds no student; of another folder give --output_dir "
+            "for the exports"
+        )
+    languages = [path.parents[1] for path in students]
+    return {model / "export" / language.name: language for language in languages}
 
 
 def _exporter(form: str, precision: str) -> Callable[..., Path]:
-    # Each is slow to import, and wants packages that the others do not.
+    for package, extra in _PACKAGES[form]:
+        # Before anything is loaded or written.
+        if importlib.util.find_spec(package) is None:
+            raise missing_package(package, extra)
+    # Each is slow to import.
     if form == "onnx":
         from xdistil.export.onnx_export import export_onnx
 
@@ -113,7 +133,7 @@ def _exporter(form: str, precision: str) -> Callable[..., Path]:
 
 def _model_files(folder: Path) -> list[Path]:
     """The model itself, without tokenizer and labels."""
-    names = ("model.onnx", "model.tflite", "saved_model.pb", "variables")
+    names = (*(export.file for export in EXPORTS.values()), "variables")
     return [folder / name for name in names if (folder / name).exists()]
 
 

@@ -131,6 +131,21 @@ def test_fit_lowers_the_loss_and_xla_takes_the_same_steps(teacher, monkeypatch):
             np.testing.assert_allclose(plain, one, atol=5e-5)
 
 
+def test_a_strategy_of_one_device_trains_large_models(teacher, monkeypatch):
+    monkeypatch.setattr("xdistil.distillation.distiller._MANY_PARAMETERS", 1)
+    batch = with_targets(teacher, padded_batch(sentences(8), 9))
+    weights = []
+    for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0"])):
+        with strategy.scope():
+            student = tiny_student()
+            distiller = Distiller(student, LOSSES)
+            distiller.compile(optimizer=keras.optimizers.Adam(0.01))
+        distiller.fit(dataset([batch]), epochs=2, verbose=0)
+        weights.append(student.get_weights())
+    for alone, under_strategy in zip(*weights, strict=True):
+        np.testing.assert_allclose(alone, under_strategy, atol=1e-5)
+
+
 def test_frozen_layers_and_the_teacher_keep_their_weights(teacher):
     student = tiny_student()
     for group in ("embedding", "bilstm"):

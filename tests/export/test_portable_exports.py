@@ -16,11 +16,12 @@ from xdistil.errors import InputError
 from xdistil.export.keras_runtime import keras_predictor
 from xdistil.export.litert_export import export_litert
 from xdistil.export.onnx_export import export_onnx
-from xdistil.export.onnx_graph import onnx
-from xdistil.export.onnx_model import onnx_model
 from xdistil.export.onnx_session import OnnxSession
+from xdistil.export.parity import check_parity
 from xdistil.export.predictor import load_predictor
+from xdistil.export.session_export import in_float32
 from xdistil.export.session_runtime import open_session
+from xdistil.metrics import count_parameters
 from xdistil.models import (
     BiLSTMStudent,
     BiLSTMTextStudent,
@@ -30,6 +31,11 @@ from xdistil.models import (
     TransformerTextStudent,
 )
 from xdistil.tasks import Classification, PairClassification, Tagging, TrainedModel
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("ai_edge_litert")
+from xdistil.export.onnx_model import onnx_model  # noqa: E402  it wants the package
 
 TOKENIZERS = Path(__file__).parents[1] / "fixtures" / "tokenizers"
 EXPORTERS = {"onnx": export_onnx, "litert": export_litert}
@@ -148,9 +154,48 @@ def test_onnx_gives_the_logits_of_transformers(encoder, tmp_path, family):
         assert_same_logits(open_onnx(trained, tmp_path), trained, shapes=[(4, 11)])
 
 
+def test_onnx_holds_shared_layers_once(encoder):
+    trained = build(transformer(TransformerStudent, "albert", encoder), Tagging, encoder)
+    held = sum(np.prod(part.dims) for part in onnx_model(trained).graph.initializer)
+    assert held < 1.02 * count_parameters(trained.model) + 100
+
+
+def test_a_model_of_mixed_precision_is_exported_in_float32(encoder, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = bilstm(BiLSTMStudent, encoder)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    trained = build(model, Tagging, encoder)
+    single = in_float32(trained)
+    assert single.model.dtype_policy.name == "float32"
+    for form, export in EXPORTERS.items():
+        folder = export(trained, tmp_path / form)
+        assert_same_logits(open_session(folder), single)
+    assert in_float32(single) is single
+
+
+def test_pairs_of_a_tokenizer_without_segments_are_exported(tmp_path):
+    encoder = TextEncoder.from_folder(TOKENIZERS / "roberta", 48)
+    model = transformer(TransformerTextStudent, "bert", encoder)
+    assert model.encoder_config.num_segments == 2
+    folder = export_onnx(build(model, PairClassification, encoder), tmp_path / "pairs")
+    found = list(load_predictor(folder).predict([("One text", "another")]))
+    assert found[0].label in ("O", "B-X", "I-X", "B-Y")
+
+
+def test_the_pieces_scheme_is_served(encoder, tmp_path):
+    model = BiLSTMStudent(encoder.vocabulary_size, 3 + 4, **SIZES)
+    task = Tagging(Labels(("O", "B-X", "I-X")), encoder, scheme="pieces")
+    folder = export_onnx(TrainedModel(model, task), tmp_path / "pieces")
+    (found,) = load_predictor(folder).predict(["Ada lives in Turin"])
+    assert set(found.tags) <= {"O", "B-X", "I-X"}
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
 @pytest.mark.parametrize("rows, length", [(0, 5), (2, 0), (0, 0)])
-def test_an_empty_batch_is_answered_by_an_empty_one(trained, tmp_path, rows, length):
-    session = open_onnx(trained, tmp_path)
+def test_an_empty_batch_is_answered_by_an_empty_one(exports, trained, form, rows, length):
+    session = open_session(exports / form / "tagger")
     shape = (rows, length)
     found = session(dict.fromkeys(("token_ids", "padding_mask"), np.zeros(shape, np.int32)))
     assert found["logits"].shape == (*shape, trained.task.num_classes)
@@ -176,6 +221,7 @@ def exports(trained, pair_classifier, transformer_tagger, tmp_path_factory):
         for name, model in models.items():
             export(model, folder / form / name)
         export(trained, folder / form / "int8", precision="int8")
+    export_onnx(pair_classifier, folder / "onnx" / "pairs_int8", precision="int8")
     return folder
 
 
@@ -208,11 +254,44 @@ def test_any_batch_and_length_gives_the_logits_of_keras(exports, transformer_tag
 def test_eight_bits_are_smaller_and_nearly_the_same(exports, trained, form):
     files = [exports / form / name / FILES[form] for name in ("tagger", "int8")]
     assert files[1].stat().st_size < 0.7 * files[0].stat().st_size
+    expected, found = (list(load_predictor(file.parent).predict(SENTENCES)) for file in files)
+    pairs = [
+        (a, b)
+        for one, other in zip(expected, found, strict=True)
+        for a, b in zip(one.tags, other.tags, strict=True)
+    ]
+    assert np.mean([a == b for a, b in pairs]) > 0.9
+    assert len({a for a, _ in pairs}) > 2
+
+
+def test_eight_bits_leave_pairs_their_texts(exports, pairs):
     expected, found = (
-        [score for one in load_predictor(file.parent).predict(SENTENCES) for score in one.scores]
-        for file in files
+        [list(one.probabilities.values()) for one in load_predictor(folder).predict(pairs)]
+        for folder in (exports / "onnx" / "pairs", exports / "onnx" / "pairs_int8")
     )
-    assert np.abs(np.subtract(expected, found)).mean() < 0.05
+    difference = np.abs(np.subtract(expected, found)).mean()
+    assert difference < 0.2 * np.std(expected, axis=0).mean()
+
+
+@pytest.mark.parametrize(
+    "precision, change, message",
+    [
+        ("float32", lambda logits: logits + 1e-2, "of the largest away"),
+        ("int8", lambda logits: np.zeros_like(logits) + logits.mean(axis=(0, 1)), "take float32"),
+        ("int8", lambda logits: logits * np.nan, "no numbers"),
+        ("float32", lambda logits: logits + 1e-6, None),
+        ("int8", lambda logits: logits + 1e-2, None),
+    ],
+)
+def test_an_export_is_held_against_its_model(trained, tmp_path, precision, change, message):
+    def session(features):
+        return {"logits": change(np.asarray(trained.model(features)["logits"]))}
+
+    if message is None:
+        check_parity(session, trained, precision, tmp_path)
+        return
+    with pytest.raises(InputError, match=f"{tmp_path}: .*{message}"):
+        check_parity(session, trained, precision, tmp_path)
 
 
 @pytest.mark.parametrize("form", EXPORTERS)
@@ -253,9 +332,9 @@ def test_a_model_that_computes_something_else_is_not_written(encoder, tmp_path, 
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("model", b"", "not an? .* model, or a damaged one"),
-        ("model", b"\x08\x01\x12\x03abc", "not an? .* model, or a damaged one"),
-        ("labels.tsv", b"O\nB-PER\n", "labels.tsv: "),
+        ("model", b"", "not an? .* model, a damaged one, or .* export it again"),
+        ("model", b"\x08\x01\x12\x03abc", "not an? .* model, a damaged one, or .* export it again"),
+        ("labels.tsv", b"O\nB-PER\n", "labels.tsv: names O, B-PER; the model's are O, "),
         ("task.json", b"{}", "task.json: missing, or not of the format"),
     ],
 )
@@ -290,6 +369,25 @@ def test_an_onnx_file_of_others_is_refused(exports, tmp_path):
         load_predictor(folder)
 
 
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_labels_in_another_order_are_refused(exports, tmp_path, form):
+    folder = tmp_path / "copy"
+    shutil.copytree(exports / form / "tagger", folder)
+    lines = (folder / "labels.tsv").read_text(encoding="utf-8").splitlines()
+    (folder / "labels.tsv").write_text("\n".join([*lines[1:], lines[0]]) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="put the file of its export back"):
+        load_predictor(folder)
+
+
 def test_task_and_labels_are_plain_files(exports, trained):
-    settings = json.loads((exports / "onnx" / "tagger" / "task.json").read_text())
-    assert settings["seq_len"] == trained.task.encoder.seq_len
+    for form in EXPORTERS:
+        folder = exports / form / "tagger"
+        settings = json.loads((folder / "task.json").read_text())
+        assert settings["seq_len"] == trained.task.encoder.seq_len
+        assert settings["class_names"] == list(trained.task.class_names)
+        assert Labels.from_file(folder / "labels.tsv").names == trained.task.labels.names
+
+
+def test_a_folder_of_an_export_is_no_model_to_train_on(exports):
+    with pytest.raises(InputError, match=r"an export, which xdistil\.load_predictor opens"):
+        TrainedModel.load(exports / "onnx" / "tagger")

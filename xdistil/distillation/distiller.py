@@ -113,8 +113,9 @@ class Distiller(keras.Model):
             optimizer: Keras optimizer or its name. Its state is made for the student's variables
                 that are trainable now; compile again after freezing or unfreezing layers.
             jit_compile: Compiles by XLA: forward pass and gradients once per shape of batch, the
-                update once. The update of models from 2 million learnt parameters on always is.
-                Under a strategy of several replicas the former always, the latter never.
+                update once. False: nothing of it but the update of models from 2 million learnt
+                parameters on, unless they run eagerly. Under a strategy the update never is; with
+                several replicas forward pass and gradients always are.
             **kwargs: Further arguments of `keras.Model.compile`, such as `steps_per_execution`.
         """
         super().compile(optimizer=optimizer, loss=None, jit_compile=False, **kwargs)
@@ -128,9 +129,12 @@ class Distiller(keras.Model):
             self._gradient_function = tf.function(
                 self._losses_and_gradients, jit_compile=True, autograph=False
             )
+        with self.distribute_strategy.scope():
+            # Under one, of one device too, an update is not computed inside another function.
+            strategy = tf.distribute.has_strategy()
         learnt = sum(math.prod(variable.shape) for variable in self.learnt_variables)
         large = learnt >= _MANY_PARAMETERS and not self.run_eagerly
-        if replicas == 1 and (jit_compile or large):
+        if not strategy and (jit_compile or large):
             self._update_function = tf.function(self._update, jit_compile=True, autograph=False)
         with self.distribute_strategy.scope():
             self.optimizer.build(self.learnt_variables)

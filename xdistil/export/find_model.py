@@ -16,23 +16,30 @@ class _Export:
         article: of the noun.
         noun: what people call it.
         file: what makes a folder one.
-        folders: names below `export/`, the first one found is taken.
+        precisions: what its weights may be kept in.
     """
 
     article: str
     noun: str
     file: str
-    folders: tuple[str, ...]
+    precisions: tuple[str, ...]
 
 
+#: What weights may be kept in.
+PRECISIONS = ("float32", "int8")
 #: By runtime.
 EXPORTS = {
-    "saved_model": _Export("a", "SavedModel", "saved_model.pb", ("saved_model",)),
-    "onnx": _Export("an", "ONNX model", "model.onnx", ("onnx", "onnx_int8")),
-    "litert": _Export("a", "LiteRT model", "model.tflite", ("litert", "litert_int8")),
+    "saved_model": _Export("a", "SavedModel", "saved_model.pb", ("float32",)),
+    "onnx": _Export("an", "ONNX model", "model.onnx", PRECISIONS),
+    "litert": _Export("a", "LiteRT model", "model.tflite", PRECISIONS),
 }
 #: The runtimes that `load_predictor` knows.
 RUNTIMES = ("keras", *EXPORTS)
+
+
+def export_folder_name(runtime: str, precision: str = "float32") -> str:
+    """The name of an export's folder below a run's `export/`."""
+    return runtime if precision == "float32" else f"{runtime}_{precision}"
 
 
 def find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
@@ -60,17 +67,19 @@ def find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
             return name, path
     if runtime in (None, "keras"):
         return "keras", path
-    return runtime, _exported(path, EXPORTS[runtime])
+    return runtime, _exported(path, runtime)
 
 
-def _exported(path: Path, export: _Export) -> Path:
-    for folder in export.folders:
+def _exported(path: Path, runtime: str) -> Path:
+    export = EXPORTS[runtime]
+    folders = [export_folder_name(runtime, precision) for precision in export.precisions]
+    for folder in folders:
         if (path / "export" / folder / export.file).is_file():
             return path / "export" / folder
     # A run of the recipe D0 exports a student for each language.
     per_language = [
         found
-        for folder in export.folders
+        for folder in folders
         for found in sorted(path.glob(f"export/*/{folder}/{export.file}"))
     ]
     if per_language:
@@ -81,5 +90,5 @@ def _exported(path: Path, export: _Export) -> Path:
         )
     raise InputError(
         f"{path}: no {export.noun} in it: expected {export.file} there or in "
-        f"{Path('export', export.folders[0])}; scripts/export.py writes it, or use --runtime=keras"
+        f"{Path('export', folders[0])}; scripts/export.py writes it, or use --runtime=keras"
     )

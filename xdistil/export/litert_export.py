@@ -8,14 +8,11 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from xdistil.export.export_folder import write_export
-from xdistil.export.find_model import EXPORTS
 from xdistil.export.ids_inputs import input_names
 from xdistil.export.litert_graph import litert_logits
 from xdistil.export.litert_session import LiteRtSession
-from xdistil.export.model_card import LITERT, ids_use, model_card
-from xdistil.export.parity import PRECISIONS, check_parity
-from xdistil.export.task_file import TASK_FILE, task_settings
+from xdistil.export.model_card import LITERT
+from xdistil.export.session_export import export_session
 from xdistil.tasks.trained_model import TrainedModel
 
 
@@ -29,9 +26,10 @@ def export_litert(
     """Writes a model as LiteRT (TensorFlow Lite): one file for phones and small machines.
 
     What goes in and comes out is that of `export_ids`, under the signature `serving_default`:
-    token ids, logits and probabilities; batch and length may be of any size in each call. It needs
-    built-in operators alone. `load_predictor` serves the folder as any other and takes text, with
-    the tokenizer.json beside the model.
+    token ids, logits and probabilities; the batch may be of any size in each call, but not empty,
+    and of any length, in a transformer up to the number of its positions. It needs built-in operators alone.
+    `load_predictor` serves the folder as any other and takes text, with the tokenizer.json beside
+    the model.
 
     What was written is run and compared with the model in Keras before the folder appears.
 
@@ -39,8 +37,8 @@ def export_litert(
         trained: any student or teacher, in every task.
         folder: it appears whole or not at all.
         precision: `"float32"`: logits equal to 1e-4 of the largest. `"int8"`: weights as 8-bit
-            integers, activations quantized as they come; a quarter of the size. Score it before
-            you serve it: `scripts/evaluate.py --model=FOLDER`.
+            integers, activations quantized as they come; about a quarter of the size. Score it
+            before you serve it: `scripts/evaluate.py --model=FOLDER`.
         overwrite: whether to replace a folder that is there.
 
     Returns:
@@ -48,8 +46,8 @@ def export_litert(
 
     Raises:
         ValueError: `precision` is neither.
-        InputError: the folder is there already; the package ai-edge-litert is missing; the file
-            does not compute what the model does.
+        InputError: the folder is there already; the package ai-edge-litert is missing; the model is
+            larger than 2 GB; the file does not compute what the model does.
         StorageError: there is no room; what was there before stays.
 
     Example:
@@ -60,19 +58,14 @@ def export_litert(
         print(result.tags)
     ```
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"`precision` must be one of {PRECISIONS}, received {precision!r}.")
-    task = trained.task
+    return export_session(
+        trained, folder, "litert", LITERT, _write, precision=precision, overwrite=overwrite
+    )
 
-    def write(partial: Path) -> str:
-        partial.mkdir()
-        path = partial / EXPORTS["litert"].file
-        path.write_bytes(_litert_bytes(trained, precision))
-        check_parity(LiteRtSession(path), trained, precision)
-        return model_card(trained, ids_use(task, input_names(task), LITERT), precision)
 
-    files = {TASK_FILE: task_settings(task)}
-    return write_export(write, task, folder, overwrite=overwrite, json_files=files)
+def _write(trained: TrainedModel, path: Path, precision: str) -> LiteRtSession:
+    path.write_bytes(_litert_bytes(trained, precision))
+    return LiteRtSession(path)
 
 
 def _litert_bytes(trained: TrainedModel, precision: str) -> bytes:

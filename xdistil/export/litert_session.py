@@ -7,43 +7,41 @@ from pathlib import Path
 
 import numpy as np
 
-from xdistil.errors import InputError
-
-try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError as error:
-    raise InputError(
-        "LiteRT: the package ai-edge-litert is missing; pip install '.[litert]' brings it"
-    ) from error
+from xdistil.export.session import Session, damaged, missing_package, not_ours
 
 
-class LiteRtSession:
+class LiteRtSession(Session):
     """What `export_litert` wrote, as a function of features.
 
     Args:
         path: the file.
 
     Raises:
-        InputError: the file is no LiteRT model of ours, or a damaged one.
+        InputError: the file is no LiteRT model of ours, or a damaged one; ai-edge-litert is
+            missing.
     """
 
-    #: A LiteRT file does not name its classes.
-    class_names = None
-
     def __init__(self, path: Path):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ModuleNotFoundError as error:
+            raise missing_package("ai-edge-litert", "litert") from error
         try:
             interpreter = Interpreter(str(path), num_threads=os.cpu_count())
             self._run = interpreter.get_signature_runner()
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
-            raise InputError(f"{path}: not a LiteRT model, or a damaged one ({reason})") from error
+            raise damaged(path, "a LiteRT model", error) from error
         self._inputs = tuple(self._run.get_input_details())
         logits = self._run.get_output_details().get("logits")
         if logits is None or "token_ids" not in self._inputs:
-            raise InputError(f"{path}: no model that xdistil exported, by its signature")
+            raise not_ours(path)
         self.num_classes = int(logits["shape_signature"][-1])
+        self._per_position = len(logits["shape_signature"]) == 3
 
     def __call__(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`logits` of features, int32 `(rows, length)`."""
         given = {name: features[name] for name in self._inputs}
+        shape = features["token_ids"].shape
+        if 0 in shape:  # its operators refuse to compute nothing
+            kept = shape if self._per_position else shape[:1]
+            return {"logits": np.zeros((*kept, self.num_classes), np.float32)}
         return {"logits": self._run(**given)["logits"]}

@@ -114,7 +114,7 @@ gives `logits` and `probabilities`, float32 `{shape}`. {names}{more}"""
 
 
 @dataclass(frozen=True, slots=True)
-class _Format:
+class IdsFormat:
     """What a model card tells of a format whose models take token ids.
 
     Args:
@@ -132,7 +132,7 @@ class _Format:
     names: str
 
 
-SAVED_MODEL = _Format(
+SAVED_MODEL = IdsFormat(
     "tensorflow",
     "The folder is a TensorFlow SavedModel that takes token ids. It needs `tensorflow` alone; the\n"
     "tokenizer lies beside it.",
@@ -145,10 +145,11 @@ print(found["probabilities"], signatures["labels"]()["labels"])""",
     "{name}=...",
     "The signature\n`labels` takes nothing and gives the names of the classes in this order.",
 )
-ONNX = _Format(
+ONNX = IdsFormat(
     "onnx",
-    "`model.onnx` takes token ids; batch and length may be of any size in each call. It needs\n"
-    "ONNX Runtime, or another that knows opset 20; the tokenizer lies beside it.",
+    "`model.onnx` takes token ids; batch and length may be of any size in each call, up to the\n"
+    "longest input. It needs ONNX Runtime, or, in float32, another that knows opset 20; the\n"
+    "tokenizer lies beside it.",
     """\
 import onnxruntime
 
@@ -158,10 +159,11 @@ print(probabilities, session.get_modelmeta().custom_metadata_map["labels"].split
     '"{name}": ...',
     "The file's metadata\n`labels` hold the names of the classes in this order, tabs between.",
 )
-LITERT = _Format(
+LITERT = IdsFormat(
     "litert",
-    "`model.tflite` takes token ids; batch and length may be of any size in each call. It needs\n"
-    "LiteRT (TensorFlow Lite) and its built-in operators alone; the tokenizer lies beside it.",
+    "`model.tflite` takes token ids; batch and length may be of any size in each call, up to the\n"
+    "longest input. It needs LiteRT (TensorFlow Lite) and its built-in operators alone; the\n"
+    "tokenizer lies beside it.",
     """\
 from ai_edge_litert.interpreter import Interpreter
 
@@ -169,11 +171,11 @@ run = Interpreter("this folder/model.tflite").get_signature_runner()
 found = run({arguments})
 print(found["probabilities"])""",
     "{name}=...",
-    "labels.tsv and task.json\nhold the names of the classes in this order.",
+    "The names of the\nclasses in this order are the `class_names` of task.json.",
 )
 
 
-def ids_use(task: Task, input_names: Sequence[str], form: _Format = SAVED_MODEL) -> Use:
+def ids_use(task: Task, input_names: Sequence[str], form: IdsFormat = SAVED_MODEL) -> Use:
     """What the model card of an export that takes token ids tells.
 
     Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import onnx
 
-from xdistil.export.onnx_graph import OnnxGraph, onnx
+from xdistil.export.onnx_graph import OnnxGraph
 from xdistil.models.bilstm import BiLSTMStudent
 from xdistil.models.bilstm_text import BiLSTMTextStudent
 from xdistil.models.embedding_student import EmbeddingStudent
@@ -76,7 +77,7 @@ def _lstm(
     kernels, recurrent, biases = [], [], []
     for direction in ("forward", "backward"):
         kernel, recurrent_kernel, bias = (
-            _reordered(getattr(layer, f"{direction}_{part}").numpy())
+            _reordered(getattr(layer, f"{direction}_{part}").numpy().astype(np.float32))
             for part in ("kernel", "recurrent_kernel", "bias")
         )
         if closing:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import onnx
 
-from xdistil.export.onnx_graph import OnnxGraph, onnx
+from xdistil.export.onnx_graph import OnnxGraph
 from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.models.families import FAMILIES

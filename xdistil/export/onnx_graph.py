@@ -7,15 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
-
-from xdistil.errors import InputError
-
-try:
-    import onnx
-except ImportError as error:
-    raise InputError(
-        "ONNX: the package onnx is missing; pip install '.[onnx]' brings it"
-    ) from error
+import onnx
 
 #: GELU is an operator since 20, layer normalization since 17.
 OPSET = 20
@@ -49,6 +41,7 @@ class OnnxGraph:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._shared: dict[tuple[Any, ...], str] = {}
+        self._variables: dict[int, str] = {}
 
     def input(self, name: str, dtype: type, axes: Sequence[str | int]) -> str:
         """Declares an input; an axis is a size or, where it may be any, a name."""
@@ -61,9 +54,11 @@ class OnnxGraph:
         self._outputs.append(_value_info(name, dtype, axes))
 
     def constant(self, value: Any, dtype: type | None = None) -> str:
-        """A number, an array, or a variable of Keras as float32."""
+        """A number, an array, or a variable of Keras as float32; the same one is held once."""
         if isinstance(value, keras.Variable):
-            value, dtype = keras.ops.convert_to_numpy(value), np.float32
+            if id(value) not in self._variables:
+                self._variables[id(value)] = self.constant(value.numpy(), np.float32)
+            return self._variables[id(value)]
         array = np.asarray(value, dtype)
         # Equal numbers and shapes are written once; weights are not worth comparing.
         key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 8 else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import onnx
 
 from xdistil.export.ids_inputs import input_names
 from xdistil.export.onnx_bilstm import write_bilstm
 from xdistil.export.onnx_encoder import write_transformer
-from xdistil.export.onnx_graph import OnnxGraph, onnx
+from xdistil.export.onnx_graph import OnnxGraph
 from xdistil.models.embedding_student import EmbeddingStudent
 from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.tasks.trained_model import TrainedModel
@@ -20,8 +21,9 @@ def onnx_model(trained: TrainedModel) -> onnx.ModelProto:
 
     It takes int32 `(batch, length)`, padded at the right: `token_ids`; `padding_mask`, 1 = real;
     of pairs, where the tokenizer tells both texts apart, `segment_ids`. Batch and length may be of
-    any size in each call. It gives `logits` and `probabilities`, float32: of a tagger
-    `(batch, length, classes)`, of a classifier `(batch, classes)`. A BiLSTM is one `LSTM` node.
+    any size in each call, the length of a transformer's up to its positions. It gives `logits` and
+    `probabilities`, float32: of a tagger `(batch, length, classes)`, of a classifier
+    `(batch, classes)`. A BiLSTM is one `LSTM` node.
 
     Args:
         trained: any student or teacher.

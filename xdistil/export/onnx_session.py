@@ -6,43 +6,42 @@ from pathlib import Path
 
 import numpy as np
 
-from xdistil.errors import InputError
+from xdistil.export.session import Session, damaged, missing_package, not_ours
 
-try:
-    import onnxruntime
-except ImportError as error:
-    raise InputError(
-        "ONNX: the package onnxruntime is missing; pip install '.[onnx]' brings it"
-    ) from error
+# Others compile each new shape anew (TensorRT), or compute in less than float32 (CoreML).
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
-class OnnxSession:
+class OnnxSession(Session):
     """What `export_onnx` wrote, as a function of features.
 
     Args:
         path: the file.
+        on_cpu: whether to leave a GPU aside.
 
     Raises:
-        InputError: the file is no ONNX graph of ours, or a damaged one.
+        InputError: the file is no ONNX graph of ours, or a damaged one; onnxruntime is missing.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, on_cpu: bool = False):
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), providers=onnxruntime.get_available_providers()
-            )
+            import onnxruntime
+        except ModuleNotFoundError as error:
+            raise missing_package("onnxruntime", "onnx") from error
+        known = onnxruntime.get_available_providers()
+        providers = [name for name in _PROVIDERS[on_cpu:] if name in known]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
         except Exception as error:  # its classes of errors have no common one but this
-            reason = str(error).strip().splitlines()[0][:200]
-            raise InputError(f"{path}: not an ONNX model, or a damaged one ({reason})") from error
+            raise damaged(path, "an ONNX model", error) from error
         self._inputs = tuple(value.name for value in self._session.get_inputs())
         outputs = {value.name for value in self._session.get_outputs()}
         facts = self._session.get_modelmeta().custom_metadata_map
         if not {"logits", "probabilities"} <= outputs or "labels" not in facts:
-            raise InputError(f"{path}: no model that xdistil exported, by its outputs and metadata")
+            raise not_ours(path)
         self.class_names = tuple(facts["labels"].split("\t"))
         self.num_classes = len(self.class_names)
 
     def __call__(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`logits` of features, int32 `(rows, length)`."""
         given = {name: features[name] for name in self._inputs}
         return {"logits": self._session.run(["logits"], given)[0]}

@@ -107,7 +107,8 @@ def load_predictor(
         runtime: `"keras"`, `"saved_model"`, `"onnx"` or `"litert"`. Default: what `path` is; for a
             run directory, its student in Keras. Of a run directory's exports the one in float32 is
             taken, the one in int8 where there is no other.
-        batch_size: inputs that the model gets at once; it changes speed only.
+        batch_size: inputs that the model gets at once; it changes speed only (of exports in int8
+            also the last digits: they are rounded by the range of the batch).
 
     Raises:
         InputError: there is no such model in the folder, or it is damaged.

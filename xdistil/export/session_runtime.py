@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,17 @@ from xdistil.errors import InputError
 from xdistil.export.find_model import EXPORTS
 from xdistil.export.keras_runtime import keras_predictor
 from xdistil.export.predictor import Predictor
+from xdistil.export.session import Session
 from xdistil.export.task_file import read_task
 from xdistil.models.bucketed_inference import BucketedInference
 from xdistil.tasks.task import Task
-
-Session = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 class SessionInference(BucketedInference):
     """Runs a session over encoded examples.
 
     Args:
-        session: gives `logits` of the features of a batch.
+        session: the exported model.
         seq_len: the longest input in pieces.
     """
 
@@ -45,14 +43,11 @@ class _Served:
     inference: BucketedInference
 
 
-def open_session(folder: Path) -> Any:
-    """Opens what `export_onnx` or `export_litert` wrote.
+def open_session(folder: Path) -> Session | None:
+    """Opens what `export_onnx` or `export_litert` wrote; None where the folder holds neither.
 
     Args:
         folder: theirs.
-
-    Returns:
-        From features to `logits`; None where the folder holds neither.
 
     Raises:
         InputError: the model is damaged, or the package that runs it is missing.
@@ -69,11 +64,11 @@ def open_session(folder: Path) -> Any:
     return None
 
 
-def session_predictor(session: Any, folder: Path, batch_size: int = 128) -> Predictor[Any]:
+def session_predictor(session: Session, folder: Path, batch_size: int = 128) -> Predictor[Any]:
     """The predictor of an exported model.
 
     Args:
-        session: the model, open, with its `num_classes` and, where it knows them, `class_names`.
+        session: the model, open.
         folder: where it lies, with tokenizer.json, labels.tsv and task.json.
         batch_size: inputs that the model gets at once.
 

@@ -18,7 +18,12 @@ TASK_FORMAT = "xdistil ids 1"
 
 def task_settings(task: Task) -> dict[str, Any]:
     """The content of task.json."""
-    return {"format": TASK_FORMAT, **task.to_config(), "seq_len": task.encoder.seq_len}
+    return {
+        "format": TASK_FORMAT,
+        **task.to_config(),
+        "seq_len": task.encoder.seq_len,
+        "class_names": list(task.class_names),
+    }
 
 
 def read_task(folder: Path, class_names: tuple[str, ...] | None) -> Task:
@@ -45,9 +50,12 @@ def read_task(folder: Path, class_names: tuple[str, ...] | None) -> Task:
     encoder = TextEncoder.from_folder(folder, settings["seq_len"])
     labels = Labels.from_file(folder / "labels.tsv")
     task = TASKS[settings["name"]].from_config(settings, labels, encoder)
-    if class_names is not None and task.class_names != class_names:
-        raise InputError(
-            f"{folder / 'labels.tsv'}: names {', '.join(task.class_names)}; the model's are "
-            f"{', '.join(class_names)}; put the file of its export back"
-        )
+    # What wrote exports before version 0.2 left them out.
+    held = settings.get("class_names", task.class_names)
+    for names in (held, task.class_names if class_names is None else class_names):
+        if task.class_names != tuple(names):
+            raise InputError(
+                f"{folder / 'labels.tsv'}: names {', '.join(task.class_names)}; the model's are "
+                f"{', '.join(names)}; put the file of its export back"
+            )
     return task

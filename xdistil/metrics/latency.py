@@ -106,7 +106,8 @@ def measure_latency(
         # There and back: no call always runs into the cache that the same neighbour left.
         for name in names if round_index % 2 == 0 else reversed(names):
             times = inner_repeats.get(name, 1)
-            time.sleep(settle_seconds)
+            if settle_seconds:
+                time.sleep(settle_seconds)
             began = time.perf_counter()
             for _ in range(times):
                 _wait_for(calls[name]())

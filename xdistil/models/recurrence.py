@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 #: Added to the input of all gates at padding: sigmoid(-1e4) is exactly 0 in every precision, so the
-# cell stays empty there and passes no gradient. It fits in float16.
+#: cell stays empty there and passes no gradient. It fits in float16.
 CLOSED_GATE = -1e4
 
 

@@ -212,6 +212,11 @@ def _find_model(folder: Path) -> Path:
             f"{folder}: a SavedModel, which tf.saved_model.load and xdistil.load_predictor open; "
             "give the folder of a model or of a run."
         )
+    if any((folder / name).is_file() for name in ("model.onnx", "model.tflite")):
+        raise InputError(
+            f"{folder}: an export, which xdistil.load_predictor opens; give the folder of a model "
+            "or of a run."
+        )
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(
             f"{folder}: no finished model here: there is neither {CONFIG_FILE} of a model "
