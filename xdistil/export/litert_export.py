@@ -27,9 +27,9 @@ def export_litert(
 
     What goes in and comes out is that of `export_ids`, under the signature `serving_default`:
     token ids, logits and probabilities; the batch may be of any size in each call, but not empty,
-    and of any length, in a transformer up to the number of its positions. It needs built-in operators alone.
-    `load_predictor` serves the folder as any other and takes text, with the tokenizer.json beside
-    the model.
+    and of any length, in a transformer up to the number of its positions. It needs built-in
+    operators alone. `load_predictor` serves the folder as any other and takes text, with the
+    tokenizer.json beside the model.
 
     What was written is run and compared with the model in Keras before the folder appears.
 
