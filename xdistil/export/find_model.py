@@ -88,7 +88,10 @@ def _exported(path: Path, runtime: str) -> Path:
             f"{path}: has {export.article} {export.noun} for each language ({languages}); give one "
             f"of them, such as {per_language[0].parent}"
         )
+    advice = "scripts/export.py writes it, or use --runtime=keras"
+    if not (path / "student" / "config.json").is_file():
+        advice = "finish the run first, the same command again goes on"
     raise InputError(
         f"{path}: no {export.noun} in it: expected {export.file} there or in "
-        f"{Path('export', folders[0])}; scripts/export.py writes it, or use --runtime=keras"
+        f"{Path('export', folders[0])}; {advice}"
     )
