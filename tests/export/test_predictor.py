@@ -89,7 +89,7 @@ def test_a_saved_model_for_each_language_is_named(saved_model, tmp_path):
 
 def test_a_run_that_was_not_exported_says_how_to_go_on(tmp_path):
     with RunDirectory.open(tmp_path, {"recipe": "D4.2"}):
-        with pytest.raises(InputError, match="no SavedModel in it: .* finish the run first"):
+        with pytest.raises(InputError, match=r"no SavedModel in it: .* finish the run first"):
             load_predictor(tmp_path, "saved_model")
         with pytest.raises(InputError, match="not finished"):
             load_predictor(tmp_path)
