@@ -45,11 +45,12 @@ def imported_modules(source: str) -> Iterator[str]:
 def test_a_source_uses_no_legacy_keras_no_pickle_and_no_torch(path: Path):
     source = path.read_text(encoding="utf-8")
     refused = {"pickle", "cloudpickle", "joblib", "dill", "tf_keras", "torch"}
-    if path.stem == "benchmark_inference":
-        refused.remove("torch")  # a yardstick, where somebody has it
     for name in imported_modules(source):
-        assert name.split(".")[0] not in refused
+        # A benchmark asks for PyTorch as a yardstick, inside the one function that measures it.
+        if (path.name, name) != ("benchmark_inference.py", "torch"):
+            assert name.split(".")[0] not in refused
         assert not name.startswith("tensorflow.keras")
+    assert not re.search(r"^import torch|^from torch", source, re.MULTILINE)
     assert not re.search(r"\btf\.keras\b", source)
     assert not re.search(r"allow_pickle=True|safe_mode=False|trust_remote_code=True", source)
 
