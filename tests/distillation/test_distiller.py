@@ -121,10 +121,10 @@ def trained_by(batches, epochs, jit_compile):
     return student.get_weights(), distiller._update_function != distiller._update
 
 
-@pytest.mark.parametrize("update_alone, epochs, tolerance", [(False, 20, 1e-5), (True, 5, 1e-6)])
-def test_fit_lowers_the_loss_and_xla_takes_the_same_steps(
-    teacher, monkeypatch, update_alone, epochs, tolerance
-):
+@pytest.mark.parametrize("update_alone", [False, True])
+def test_fit_lowers_the_loss_and_xla_takes_the_same_steps(teacher, monkeypatch, update_alone):
+    # Few steps: rounding, which differs between chips, grows with each.
+    epochs, tolerance = 5, 2e-6
     batches = [with_targets(teacher, padded_batch(sentences(16, seed=s), 9)) for s in range(3)]
     plain, is_compiled = trained_by(batches, epochs, jit_compile=False)
     assert not is_compiled
