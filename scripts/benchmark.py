@@ -4,6 +4,7 @@
     python scripts/benchmark.py memory                 # peak memory with 10 times the transfer text
     python scripts/benchmark.py resume                 # kill -9, run again: the same weights?
     python scripts/benchmark.py export   --model=RUN --input=FILES  # exports: the same tags?
+    python scripts/benchmark.py hub      --model=RUN --input=FILES  # the same in PyTorch?
     python scripts/benchmark.py order    --reuse_from=RUN --run_flags=... --work_dir=FOLDER
     python scripts/benchmark.py students --reuse_from=RUN --run_flags=... --work_dir=FOLDER
     python scripts/benchmark.py seeds    --program=classification --variants=... --work_dir=FOLDER
@@ -28,6 +29,7 @@ SUBJECTS = {
     "memory": "benchmark_memory",
     "resume": "benchmark_resume",
     "export": "benchmark_export",
+    "hub": "benchmark_hub",
     "order": "benchmark_order",
     "students": "benchmark_students",
     "seeds": "benchmark_seeds",

@@ -100,7 +100,7 @@ def logits_differences(model: str, exports: Sequence[Path], text: Path) -> dict[
         if session is not None
     }
     found = dict.fromkeys(runs, 0.0)
-    inputs = (_input_of(line, task.name) for _, line in numbered_lines(text))
+    inputs = (input_of(line, task.name) for _, line in numbered_lines(text))
     examples = iter(task.encode(task.unlabeled(inputs)))
     while part := list(itertools.islice(examples, 512)):
         expected = trained.inference.run(part)
@@ -111,7 +111,8 @@ def logits_differences(model: str, exports: Sequence[Path], text: Path) -> dict[
     return found
 
 
-def _input_of(line: str, task: str) -> Any:
+def input_of(line: str, task: str) -> Any:
+    """What a model takes of a line: words, a text, or two texts."""
     if task == "tagging":
         return line.split()
     return tuple(line.split("\t")) if task == "pair_classification" else line

@@ -48,6 +48,7 @@ def measure() -> dict[str, Any]:
         raise InputError(f"--seeds={','.join(FLAGS.seeds)}: expected whole numbers.")
     work_dir = make_folder(Path(FLAGS.work_dir))
     scores: dict[str, list[float]] = {name: [] for name in (TEACHER, *variants)}
+    dev: dict[str, list[float]] = {name: [] for name in variants}
     reports: dict[str, dict[str, Any]] = {}
     for seed in map(int, FLAGS.seeds):
         first = None
@@ -61,6 +62,7 @@ def measure() -> dict[str, Any]:
             run_to_the_end([*shlex.split(FLAGS.run_flags), *own], log=log, program=FLAGS.program)
             reports[name] = load_report(output / "report.json")
             scores[name].append(_score(reports[name], "student", output))
+            dev[name].append(reports[name]["stages"][-1]["dev_metric"])
             first = first or output
         scores[TEACHER].append(_score(reports[next(iter(variants))], TEACHER, first))
     return {
@@ -68,7 +70,9 @@ def measure() -> dict[str, Any]:
         "run_flags": FLAGS.run_flags,
         "variants": FLAGS.variants,
         "seeds": [int(seed) for seed in FLAGS.seeds],
-        "rows": [summary(name, values, reports) for name, values in scores.items()],
+        "rows": [
+            summary(name, values, reports, dev.get(name, ())) for name, values in scores.items()
+        ],
     }
 
 
@@ -90,15 +94,24 @@ def read_variants(text: str) -> dict[str, list[str]]:
 
 
 def summary(
-    name: str, values: Sequence[float], reports: Mapping[str, Mapping[str, Any]]
+    name: str,
+    values: Sequence[float],
+    reports: Mapping[str, Mapping[str, Any]],
+    dev: Sequence[float],
 ) -> dict[str, Any]:
-    """Mean and spread of a variant's scores; size and speed of its student with the last seed."""
+    """Mean and spread of a variant's scores; size and speed of its student with the last seed.
+
+    `scores`, `mean` and `deviation` are of test, `dev_scores` and `dev` of dev, which a report has
+    of students alone.
+    """
     report = reports.get(name)
     return {
         "name": name,
         "scores": list(values),
         "mean": statistics.fmean(values),
         "deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "dev_scores": list(dev),
+        "dev": statistics.fmean(dev) if dev else None,
         "parameters": report["student"]["parameters"] if report else None,
         "compression": report["compression"] if report else None,
         "speedup": {str(row["batch_size"]): row["speedup"] for row in report["latency"]}
@@ -119,12 +132,13 @@ def table(result: dict[str, Any]) -> str:
     batches = list(dict.fromkeys(size for row in result["rows"] for size in row["speedup"]))
     seeds = [f"seed {seed}" for seed in result["seeds"]]
     faster = [f"faster, batch {size}" for size in batches]
-    cells = [["", "mean", "deviation", *seeds, "parameters", "fewer", *faster]]
+    cells = [["", "dev", "test", "deviation", *seeds, "parameters", "fewer", *faster]]
     for row in result["rows"]:
         speedups = [_shown(row["speedup"].get(size), ".1f", "x") for size in batches]
         cells.append(
             [
                 row["name"],
+                _shown(row["dev"] and 100 * row["dev"], ".2f"),
                 f"{100 * row['mean']:.2f}",
                 _shown(row["deviation"] and 100 * row["deviation"], ".2f"),
                 *(f"{100 * value:.2f}" for value in row["scores"]),

@@ -409,6 +409,7 @@ def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch)
         "flags = dict(flag[2:].split('=', 1) for flag in sys.argv[1:])\n"
         "report = json.loads(flags['report'])\n"
         "report['student']['test']['f1'] = float(flags['plus']) + int(flags['seed']) / 10\n"
+        "report['stages'][-1]['dev_metric'] = int(flags['seed']) / 4\n"
         "assert ('reuse_from' in flags) == (flags['plus'] == '0.5')\n"
         "folder = pathlib.Path(flags['output_dir'])\n"
         "folder.mkdir()\n"
@@ -428,8 +429,8 @@ def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch)
     assert result["rows"][1]["deviation"] == pytest.approx(0.2 / 2**0.5)
     printed = benchmark_seeds.table(result)
     header, teacher, _, second = (line for line in printed.splitlines() if line.split())
-    assert "fewer" in header and second.split()[:3] == ["b", "70.00", "14.14"]
-    assert teacher.split()[-1] == "-"
+    assert "fewer" in header and second.split()[:4] == ["b", "50.00", "70.00", "14.14"]
+    assert teacher.split()[1] == teacher.split()[-1] == "-"
 
 
 def test_inference_counts_the_operations_of_all_matrix_products():
