@@ -11,6 +11,7 @@
     python scripts/benchmark.py grid     --program=classification --grid=... --work_dir=FOLDER
     python scripts/benchmark.py pretraining --run_flags=... --work_dir=FOLDER  # the triple loss
     python scripts/benchmark.py inference    # a BiLSTM in every runtime, against the limit
+    python scripts/benchmark.py training     # examples per second of each sub-stage, and PyTorch's
 
 `--json=FILE` writes what is printed. `SUBJECT --help` lists a subject's flags.
 """
@@ -36,6 +37,7 @@ SUBJECTS = {
     "grid": "benchmark_grid",
     "inference": "benchmark_inference",
     "pretraining": "benchmark_pretraining",
+    "training": "benchmark_training",
 }
 flags.DEFINE_string("json", None, "File to write the result to.")
 

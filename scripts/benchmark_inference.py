@@ -10,7 +10,6 @@ missing is left out; PyTorch is here as a yardstick alone.
 """
 
 import importlib.util
-import os
 import re
 import statistics
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 from benchmark_memory import work_folder
+from torch_student import torch_call
 
 from xdistil.errors import InputError
 from xdistil.report.text_table import text_table
@@ -155,46 +155,6 @@ def _saved_model_call(loaded: Any) -> Call:
         names = ("token_ids", "padding_mask")
         # The module is named so that it lives as long as its signature.
         return loaded and signature(**{name: tf.constant(given[name]) for name in names})["logits"]
-
-    return call
-
-
-def torch_call(student: Any) -> Call:
-    """The same student in PyTorch: its fused LSTM, no padding."""
-    import torch
-
-    torch.set_num_threads(os.cpu_count() or 1)
-
-    def tensor(variable: Any) -> Any:
-        return torch.from_numpy(variable.numpy().copy())
-
-    lstm = torch.nn.LSTM(
-        student.embedding_dim, student.hidden_dim, batch_first=True, bidirectional=True
-    )
-    for direction, suffix in (("forward", ""), ("backward", "_reverse")):
-        kernel, recurrent, bias = (
-            tensor(getattr(student.bilstm, f"{direction}_{part}"))
-            for part in ("kernel", "recurrent_kernel", "bias")
-        )
-        # The gates have the same order in both.
-        for name, value in (
-            ("weight_ih_l0", kernel.T),
-            ("weight_hh_l0", recurrent.T),
-            ("bias_ih_l0", bias),
-            ("bias_hh_l0", torch.zeros_like(bias)),
-        ):
-            getattr(lstm, name + suffix).data.copy_(value)
-    lstm.flatten_parameters()
-    embeddings = tensor(student.embedding.embeddings)
-    dense, head = (
-        (tensor(layer.kernel), tensor(layer.bias)) for layer in (student.dense, student.head)
-    )
-
-    def call(given: dict[str, np.ndarray]) -> Any:
-        with torch.inference_mode():
-            states, _ = lstm(embeddings[torch.from_numpy(given["token_ids"])])
-            hidden = torch.nn.functional.gelu(states @ dense[0] + dense[1], approximate="tanh")
-            return hidden @ head[0] + head[1]
 
     return call
 

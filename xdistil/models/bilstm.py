@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from xdistil.models.activations import gelu_tanh
+from xdistil.models.dropout import Dropout
 from xdistil.models.embedding_student import EmbeddingStudent
 from xdistil.models.recurrence import BidirectionalLSTM
 
@@ -103,7 +104,7 @@ class BiLSTMStudent(EmbeddingStudent):
         )
         self.head = self._make_head()
         self.embedding_dropout, self.bilstm_dropout, self.dense_dropout = (
-            keras.layers.Dropout(self.dropout, dtype=policy, name=f"{name}_dropout")
+            Dropout(self.dropout, dtype=policy, name=f"{name}_dropout")
             for name in ("embedding", "bilstm", "dense")
         )
 

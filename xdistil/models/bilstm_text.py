@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from xdistil.models.activations import get_activation
+from xdistil.models.dropout import Dropout
 from xdistil.models.embedding_student import EmbeddingStudent
 from xdistil.models.pooling import POOLINGS, pool
 from xdistil.models.recurrence import BidirectionalLSTM
@@ -119,7 +120,7 @@ class BiLSTMTextStudent(EmbeddingStudent):
         )
         self.head = self._make_head()
         self.embedding_dropout, self.pooling_dropout = (
-            keras.layers.Dropout(self.dropout, dtype=policy, name=f"{name}_dropout")
+            Dropout(self.dropout, dtype=policy, name=f"{name}_dropout")
             for name in ("embedding", "pooling")
         )
 

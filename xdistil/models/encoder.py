@@ -11,6 +11,7 @@ from keras import ops
 
 from xdistil.errors import InputError
 from xdistil.models.activations import get_activation
+from xdistil.models.dropout import Dropout
 from xdistil.models.families import FAMILIES
 from xdistil.models.static_embedding import StaticEmbedding
 
@@ -238,7 +239,7 @@ class Encoder(keras.layers.Layer):
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
             epsilon=config.layer_norm_epsilon, dtype=self.dtype_policy, name="embeddings_layer_norm"
         )
-        self.embeddings_dropout = keras.layers.Dropout(
+        self.embeddings_dropout = Dropout(
             config.dropout, dtype=self.dtype_policy, name="embeddings_dropout"
         )
         self.embeddings_projection = None

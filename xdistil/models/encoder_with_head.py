@@ -12,6 +12,7 @@ import numpy as np
 
 from xdistil.errors import InputError
 from xdistil.models.checkpoints import Checkpoint, check_shape, load_encoder_weights
+from xdistil.models.dropout import Dropout
 from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.presets import find_checkpoint
 
@@ -61,9 +62,7 @@ class EncoderWithHead(keras.Model):
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise InputError(f"dropout is {self.dropout!r}: expected a number in [0, 1)")
         self.label_names = None if label_names is None else tuple(label_names)
-        self.head_dropout = keras.layers.Dropout(
-            self.dropout, dtype=self.dtype_policy, name="head_dropout"
-        )
+        self.head_dropout = Dropout(self.dropout, dtype=self.dtype_policy, name="head_dropout")
         self.make_layers_below_head()
         # Float32 under mixed precision too: losses and targets are taken from the logits.
         self.head = keras.layers.Dense(
