@@ -248,6 +248,8 @@ class DistillationJob(abc.ABC):
             student=self.plan.settings if self.plan else self.student_settings(),
             seed=FLAGS.seed,
             online=FLAGS.teacher_targets == "online",
+            targets_each_stage=FLAGS.teacher_targets == "each_stage",
+            pad_to_seq_len=FLAGS.pad_to_seq_len,
             training=StageSettings(
                 seed=FLAGS.seed,
                 jit_compile=_jit_compile(0),

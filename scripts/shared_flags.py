@@ -56,6 +56,11 @@ def define_data_flags() -> None:
         "transfer_sentences", 0, "Most transfer sentences, new rows not counted; 0 = all.", 0
     )
     flags.DEFINE_integer("seq_len", 128, "Most word pieces a sentence.", lower_bound=4)
+    flags.DEFINE_bool(
+        "pad_to_seq_len",
+        False,
+        "Pad every batch to --seq_len and not to its own length, as earlier code did, to compare.",
+    )
 
 
 def define_teacher_flags() -> None:
@@ -96,8 +101,9 @@ def define_teacher_flags() -> None:
     flags.DEFINE_enum(
         "teacher_targets",
         "disk",
-        ["disk", "online"],
-        "`disk`: the teacher runs once and its outputs are kept; `online`: it runs in each step.",
+        ["disk", "online", "each_stage"],
+        "`disk`: the teacher runs once and its outputs are kept; `online`: it runs in each step; "
+        "`each_stage`: again before each stage, as the authors' code does, to compare with.",
     )
 
 

@@ -61,3 +61,9 @@ def test_fixed_shapes_are_one_a_bucket(examples):
 def test_an_example_beyond_the_longest_bucket_is_refused(examples):
     with pytest.raises(InputError, match="has 20 pieces; the longest bucket has 16"):
         Recorded((8, 16)).run(examples)
+
+
+def test_batches_are_as_long_as_their_bucket_where_that_is_asked_for(examples):
+    run = Recorded((16, 32), 64, pad_to_bucket=True)
+    run.run(examples)
+    assert run.shapes == [(2, 32), (4, 16), (3, 16)]

@@ -228,13 +228,24 @@ def test_other_ways_to_train_end_in_a_report(way, whole, tmp_path):
         flags += ["--recipe=D1", "--strategy=mirrored", "--logical_devices=2"]
     else:
         flags = [*TINY, "--recipe=D2", "--teacher_targets=online"]
-        flags += ["--precision=mixed_bfloat16", "--scheme=pieces"]
+        flags += ["--precision=mixed_bfloat16", "--scheme=pieces", "--pad_to_seq_len"]
     done = run(*flags, "--epochs=1", "--noexport", f"--output_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr[-3000:]
     report = report_of(tmp_path / "run")
     per_language = report["student"]["test"]["per_language"]
     assert report["teacher_passes"] == 1 and set(per_language) == {"en", "ru"}
     assert len(report["stages"]) == 1
+
+
+def test_a_teacher_that_runs_before_each_stage_gives_the_same_student(whole, tmp_path):
+    source, _ = whole
+    flags = [*TINY, f"--reuse_from={source}", "--teacher_targets=each_stage", "--noexport"]
+    done = run(*flags, f"--output_dir={tmp_path / 'run'}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert student_bytes(tmp_path / "run") == student_bytes(source)
+    report = report_of(tmp_path / "run")
+    taught = [stage["name"] for stage in report["stages"] if set(stage["losses"]) != {"labels"}]
+    assert report["teacher_passes"] == len(taught) > 1
 
 
 def test_d0_trains_and_exports_a_student_a_language(tmp_path):

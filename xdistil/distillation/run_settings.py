@@ -96,6 +96,10 @@ class RunSettings:
         student: The student's shape.
         seed: Of everything random.
         online: Runs the teacher in each step instead of once beforehand.
+        targets_each_stage: Runs it before each stage that reads it, as the authors of XtremeDistil
+            do: the same student, for the price of as many passes. To compare with.
+        pad_to_seq_len: Pads every batch to the longest length there may be, not to its bucket. To
+            compare with.
         training: See `StageSettings`.
         teacher_jit_compile: XLA for the teacher's training and its targets.
         reuse_from: Another run's directory, whose teacher and targets are taken where their
@@ -107,6 +111,8 @@ class RunSettings:
     student: StudentSettings = dataclasses.field(default_factory=StudentSettings)
     seed: int = 0
     online: bool = False
+    targets_each_stage: bool = False
+    pad_to_seq_len: bool = False
     training: StageSettings = dataclasses.field(default_factory=StageSettings)
     teacher_jit_compile: bool = False
     reuse_from: str | None = None

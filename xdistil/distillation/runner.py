@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,22 @@ import numpy as np
 from xdistil.data.atomic_files import make_folder, read_json, write_json
 from xdistil.data.batching import bucket_lengths
 from xdistil.data.examples import EncodedExample
-from xdistil.data.records import RecordStore, read_records, write_records
+from xdistil.data.records import RecordStore, read_records
 from xdistil.data.vocabulary import PrunedVocabulary
 from xdistil.distillation.encoded_text import EncodedText
-from xdistil.distillation.progress import Progress
 from xdistil.distillation.projections import Projections
-from xdistil.distillation.reuse import (
-    differing_origin,
-    link_finished_targets,
-    link_finished_teacher,
-)
+from xdistil.distillation.reuse import differing_origin, link_finished_teacher
 from xdistil.distillation.run_directory import RunDirectory
+from xdistil.distillation.run_records import RunRecords
 from xdistil.distillation.run_settings import DistillationData, RunResult, RunSettings
 from xdistil.distillation.seeds import derive_seed
 from xdistil.distillation.stage_trainer import StageData, StageTrainer
-from xdistil.distillation.stages import needed_teacher_outputs
-from xdistil.distillation.targets import TeacherRuns, compute_targets, fingerprint, targets_key
+from xdistil.distillation.targets import fingerprint
 from xdistil.errors import InputError
 from xdistil.models.inference import BatchedInference
 from xdistil.tasks import Task, TrainedModel
 
 logger = logging.getLogger("xdistil")
-# Positions a batch of the teacher's pass. Under XLA the last batch of each bucket in a shard is
-# filled up, so large batches would compute more padding than they save calls.
-_TARGET_TOKENS = 1024
 
 
 def teacher_origin(settings: RunSettings, data: DistillationData, task: Task) -> dict[str, Any]:
@@ -97,7 +89,8 @@ class DistillationRun:
         self.task = task
         self.own_student_task = student_task
         self.student_task = student_task or task
-        self.lengths = bucket_lengths(max(task.encoder.seq_len, self.student_task.encoder.seq_len))
+        seq_len = max(task.encoder.seq_len, self.student_task.encoder.seq_len)
+        self.lengths = (seq_len,) if settings.pad_to_seq_len else bucket_lengths(seq_len)
         self.reuse = Path(settings.reuse_from) if settings.reuse_from else None
 
     def run(self) -> RunResult:
@@ -108,7 +101,7 @@ class DistillationRun:
             StorageError: If there is no room; the same call goes on once there is.
         """
         teacher, teacher_test = self.prepare_teacher()
-        stores = self._stores(teacher)
+        stores = self.records.stores(teacher)
         student = self._student(teacher, stores)
         stages = self._distil(student, teacher, stores)
         with self.directory.clock.running("distillation"):
@@ -116,7 +109,14 @@ class DistillationRun:
                 student, self.directory.student, self.text.student_test
             )
         return RunResult(
-            *(teacher, student, teacher_test, student_test, stages, self._passes(stores)),
+            *(
+                teacher,
+                student,
+                teacher_test,
+                student_test,
+                stages,
+                self.records.teacher_passes(stores, stages),
+            ),
             truncation=self.text.truncation,
         )
 
@@ -130,6 +130,16 @@ class DistillationRun:
         """
         with self.directory.clock.running("tokenize"):
             self.text = EncodedText(self.task, self.data, self.own_student_task)
+        self.records = RunRecords(
+            self.directory,
+            self.text,
+            self.settings,
+            text_fingerprint=self.data.fingerprint,
+            transfer_size=self.data.transfer_size,
+            task=self.task,
+            student_task=self.own_student_task,
+            lengths=self.lengths,
+        )
         if self.given_teacher is not None:
             return self.given_teacher, None
         teacher = self._teacher()
@@ -170,7 +180,7 @@ class DistillationRun:
         stage = self.settings.teacher.stage(self.task.label_positions)
         # Where teacher and student read alike, the stages on labels read the same records.
         name = "labeled" if self.own_student_task is None else "labeled_teacher"
-        store = self._plain_store(name, self.text.train, self.task)
+        store = self.records.plain_store(name, self.text.train, self.task)
         trainer = StageTrainer(
             stage,
             0,
@@ -188,7 +198,9 @@ class DistillationRun:
     def _dev_score(
         self, trained: TrainedModel, dev: Sequence[EncodedExample]
     ) -> Callable[[], float]:
-        run = BatchedInference(trained.model, self.lengths)
+        run = BatchedInference(
+            trained.model, self.lengths, pad_to_bucket=self.settings.pad_to_seq_len
+        )
 
         def score() -> float:
             scores = trained.task.evaluate(run, dev, self.data.dev)
@@ -210,90 +222,6 @@ class DistillationRun:
         if warning:
             logger.warning("%s: %s", folder.name, warning)
         return scores
-
-    # The text, with the teacher's outputs
-
-    def _plain_store(
-        self, name: str, examples: Iterable[EncodedExample], task: Task
-    ) -> RecordStore:
-        key = fingerprint("encoded", name, self.data.fingerprint, task.encoder.fingerprint)
-        return write_records(self.directory.records / name, examples, key=key)
-
-    def _stores(self, teacher: TrainedModel) -> dict[str, RecordStore]:
-        """`transfer`, `labeled` and `dev`, as far as the stages read them."""
-        needs = needed_teacher_outputs(self.settings.stages)
-        kinds = {stage.data for stage in self.settings.stages}
-        stores = {}
-        for name in ("transfer", "labeled"):
-            if kinds & {name, "both"}:
-                stores[name] = self._store(name, teacher, needs[name])
-        stores["dev"] = self._store("dev", teacher, sorted({*needs["transfer"], *needs["labeled"]}))
-        return stores
-
-    def _store(self, name: str, teacher: TrainedModel, outputs: Sequence[str]) -> RecordStore:
-        if self.settings.online or not outputs:
-            folder = self.directory.records / name
-            with self.directory.clock.running("tokenize"):
-                examples = self.text.examples(name, folder)
-                store = self._plain_store(name, examples, self.student_task)
-            self.text.recall_truncation(name, folder)
-            return store
-        folder = self.directory.teacher_targets / name
-        text = self._text_fingerprint(name)
-        outputs = link_finished_targets(
-            self.reuse / "teacher_targets" / name if self.reuse else None,
-            folder,
-            outputs,
-            lambda held: targets_key(teacher.model, text, held),
-        )
-        if _is_finished(folder):
-            logger.info("targets: the %s text was done before", name)
-        else:
-            logger.info("targets: the teacher reads the %s text", name)
-        lengths = {"labeled": len(self.text.train), "dev": len(self.text.dev)}
-        total = lengths.get(name, self.data.transfer_size)
-        clock = self.directory.clock.running("targets")
-        with clock, Progress(total, f"targets, {name}") as progress:
-            store = compute_targets(
-                folder,
-                self.text.examples(name, folder),
-                teacher=teacher.model,
-                text=text,
-                outputs=outputs,
-                lengths=self.lengths,
-                token_budget=_TARGET_TOKENS,
-                jit_compile=self.settings.teacher_jit_compile,
-                on_progress=progress.reach,
-            )
-        self.text.recall_truncation(name, folder)
-        return store
-
-    def _text_fingerprint(self, name: str) -> str:
-        encoders = [self.task.encoder.fingerprint]
-        if self.own_student_task is not None:
-            encoders.append(self.own_student_task.encoder.fingerprint)
-        return fingerprint(name, self.data.fingerprint, *encoders)
-
-    def _passes(self, stores: dict[str, RecordStore]) -> float:
-        """How often the teacher's outputs were computed for the text, over all calls."""
-        if self.settings.online:
-            epochs = (
-                entry["epochs"]
-                for entry, stage in zip(self._stage_records, self.settings.stages, strict=True)
-                if stage.needs_teacher
-            )
-            return float(sum(epochs))
-        runs = [TeacherRuns.read(store.folder) for store in stores.values()]
-        examples = sum(run.examples for run in runs)
-        if examples:
-            logger.info(
-                "teacher: read %d examples so far, for outputs of %d; %d of their values are "
-                "beyond float16 and were cut to its range",
-                sum(run.examples_run for run in runs),
-                examples,
-                sum(run.clipped for run in runs),
-            )
-        return sum(run.examples_kept for run in runs) / examples if examples else 0.0
 
     # The student
 
@@ -341,10 +269,11 @@ class DistillationRun:
     ) -> list[dict[str, Any]]:
         score = self._dev_score(student, self.text.student_dev)
         projections = Projections(self.settings.seed)
-        self._stage_records: list[dict[str, Any]] = []
+        records: list[dict[str, Any]] = []
         for number, stage in enumerate(self.settings.stages, 1):
             names = ("labeled", "transfer") if stage.data == "both" else (stage.data,)
-            data = StageData([stores[name] for name in names], [stores["dev"]], self.lengths)
+            read = self.records.stores_of_stage(number, stores, teacher)
+            data = StageData([read[name] for name in names], [read["dev"]], self.lengths)
             directory = self.directory.stage(number, stage.name)
             done = directory.is_done
             with self.directory.clock.running("distillation"):
@@ -369,13 +298,13 @@ class DistillationRun:
                 record["dev_metric"],
                 ", done before" if done else "",
             )
-            self._stage_records.append(record)
+            records.append(record)
         for layers in student.model.layer_groups.values():
             for layer in layers:
                 layer.trainable = True
         if not (self.directory.student / "config.json").exists():
             student.save(self.directory.student, facts=self._facts(teacher))
-        return self._stage_records
+        return records
 
     def _facts(self, teacher: TrainedModel) -> dict[str, Any]:
         languages = sorted({sentence.language for sentence in self.data.train})
@@ -389,11 +318,3 @@ class DistillationRun:
             "Stages": ", ".join(stage.name for stage in self.settings.stages),
             "Seed": self.settings.seed,
         }
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        RecordStore.open(folder, verify=False)
-    except InputError:
-        return False
-    return True

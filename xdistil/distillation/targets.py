@@ -36,6 +36,7 @@ def compute_targets(
     token_budget: int = 8192,
     shard_size: int = 2048,
     jit_compile: bool = False,
+    pad_to_bucket: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> RecordStore:
     """Runs the teacher over `examples` and keeps its outputs at float16, real positions only.
@@ -59,6 +60,7 @@ def compute_targets(
         token_budget: Positions in a batch, padding included.
         shard_size: Examples a shard.
         jit_compile: Compile the teacher's forward pass with XLA, once for each bucket.
+        pad_to_bucket: Pad a batch to the length of its bucket also without XLA.
         on_progress: Called with the number of examples done, after each shard.
 
     Raises:
@@ -73,7 +75,7 @@ def compute_targets(
         raise ValueError("attention maps are not kept: the teacher has to run in each step")
     key = targets_key(teacher, text, outputs)
     runs = _Recorder(atomic_files.make_folder(folder), on_progress)
-    forward = _TeacherPass(teacher, outputs, lengths, token_budget, jit_compile)
+    forward = _TeacherPass(teacher, outputs, lengths, token_budget, jit_compile, pad_to_bucket)
 
     def arrays_of_shard(chunk: list[EncodedExample]) -> list[dict[str, np.ndarray]]:
         runs.start(len(chunk))
@@ -197,10 +199,15 @@ class _Recorder:
 class _TeacherPass:
     """The teacher's forward pass over a list of examples."""
 
-    def __init__(self, teacher, outputs, lengths, token_budget, jit_compile):
+    def __init__(self, teacher, outputs, lengths, token_budget, jit_compile, pad_to_bucket):
         self.outputs = outputs
         self.inference = BatchedInference(
-            teacher, lengths, self._select, token_budget, jit_compile=jit_compile
+            teacher,
+            lengths,
+            self._select,
+            token_budget,
+            jit_compile=jit_compile,
+            pad_to_bucket=pad_to_bucket,
         )
 
     def _select(self, found: Mapping[str, Any]) -> dict[str, tf.Tensor]:

@@ -26,6 +26,7 @@ class BucketedInference(abc.ABC):
         lengths: The buckets' lengths, ascending, see `xdistil.data.bucket_lengths`.
         tokens_per_batch: Positions a batch, padding included.
         fixed_shapes: Whether every bucket has one shape, filled by empty rows.
+        pad_to_bucket: Whether batches are as long as their bucket also where shapes are not fixed.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class BucketedInference(abc.ABC):
         lengths: Sequence[int],
         tokens_per_batch: int = TOKENS_PER_BATCH,
         fixed_shapes: bool = False,
+        pad_to_bucket: bool = False,
     ):
         self.lengths = tuple(lengths)
         self.tokens_per_batch = tokens_per_batch
         self.fixed_shapes = fixed_shapes
+        self.pad_to_bucket = pad_to_bucket or fixed_shapes
 
     @abc.abstractmethod
     def compute(self, features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -86,7 +89,7 @@ class BucketedInference(abc.ABC):
                 f"an example has {sizes.max()} pieces; the longest bucket has {self.lengths[-1]}"
             )
         padded = sizes
-        if self.fixed_shapes:
+        if self.pad_to_bucket:
             padded = np.array(self.lengths)[np.searchsorted(self.lengths, sizes)]
         # From the longest down: a batch's first example says how long it is.
         order = np.argsort(-padded, kind="stable")

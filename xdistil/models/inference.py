@@ -25,6 +25,7 @@ class BatchedInference(BucketedInference):
             not computed. Defaults to the logits.
         tokens_per_batch: Positions a batch, padding included.
         jit_compile: Compiles by XLA.
+        pad_to_bucket: Pads to the bucket's length also without XLA.
 
     Example:
         ```python
@@ -41,8 +42,11 @@ class BatchedInference(BucketedInference):
         select: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         tokens_per_batch: int = TOKENS_PER_BATCH,
         jit_compile: bool = False,
+        pad_to_bucket: bool = False,
     ):
-        super().__init__(lengths, tokens_per_batch, fixed_shapes=jit_compile)
+        super().__init__(
+            lengths, tokens_per_batch, fixed_shapes=jit_compile, pad_to_bucket=pad_to_bucket
+        )
         self.model = model
         select = select or (lambda outputs: {"logits": outputs["logits"]})
         # Without XLA one trace serves every bucket; XLA wants to know each shape.
