@@ -12,6 +12,9 @@
     python scripts/benchmark.py pretraining --run_flags=... --work_dir=FOLDER  # the triple loss
     python scripts/benchmark.py inference    # a BiLSTM in every runtime, against the limit
     python scripts/benchmark.py training     # examples per second of each sub-stage, and PyTorch's
+    python scripts/benchmark.py targets  --checkpoint=FOLDER --input=FILES  # the teacher's rate
+    python scripts/benchmark.py tokenization --checkpoint=FOLDER --input=FILES
+    python scripts/benchmark.py whole    --run_flags=... --work_dir=FOLDER  # against earlier ways
 
 `--json=FILE` writes what is printed. `SUBJECT --help` lists a subject's flags.
 """
@@ -38,6 +41,9 @@ SUBJECTS = {
     "inference": "benchmark_inference",
     "pretraining": "benchmark_pretraining",
     "training": "benchmark_training",
+    "targets": "benchmark_targets",
+    "tokenization": "benchmark_tokenization",
+    "whole": "benchmark_whole",
 }
 flags.DEFINE_string("json", None, "File to write the result to.")
 

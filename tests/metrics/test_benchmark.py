@@ -17,47 +17,6 @@ from xdistil.metrics import Latencies
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
-@pytest.fixture(autouse=True)
-def scripts_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-
-@pytest.fixture
-def stand_in(monkeypatch, tmp_path):
-    """Puts a small program in the place of those that distil."""
-    import benchmark_runs
-
-    def put(code: str) -> None:
-        for name in ("ner", "classification"):
-            (tmp_path / f"run_{name}.py").write_text(code)
-        monkeypatch.setattr(benchmark_runs, "SCRIPTS", tmp_path)
-
-    return put
-
-
-def report(**changes) -> dict:
-    test = {"precision": 0.8, "recall": 0.8, "f1": 0.8, "f1_variance": 0.0, "per_language": {}}
-    latency = {"sequence_length": 32, "runtime": "TensorFlow xla", "teacher_ms": 90.0}
-    stage = {"name": "s", "losses": {}, "dev_metric": 0.5, "epochs": 2, "steps": 20, "seconds": 1.0}
-    return {
-        "task": "tagging",
-        "recipe": "D1",
-        "seed": 0,
-        "teacher": {"name": "t", "parameters": 1000, "test": test},
-        "student": {"name": "s", "parameters": 100, "test": test},
-        "retention": 1.0,
-        "compression": 10.0,
-        "latency": [{**latency, "batch_size": 1, "student_ms": 2.0, "speedup": 45.0}],
-        "stages": [{**stage, "examples_per_second": 5.0}] * 3,
-        "seconds": dict.fromkeys(
-            ("tokenize", "teacher", "targets", "distillation", "total"), 120.0
-        ),
-        "peak_memory_bytes": 5,
-        "teacher_passes": 1,
-        **changes,
-    }
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -174,7 +133,7 @@ def test_only_runs_that_were_killed_count():
     assert tally(trials) == {"killed_runs": 2, "equal_runs": 1}
 
 
-def test_a_resume_trial_kills_runs_again_and_compares_the_weights(stand_in, tmp_path):
+def test_a_resume_trial_kills_runs_again_and_compares_the_weights(stand_in, tmp_path, report):
     import benchmark_resume
 
     # The first time it hangs, then it goes on and ends: a run with one checkpoint.
@@ -186,7 +145,7 @@ def test_a_resume_trial_kills_runs_again_and_compares_the_weights(stand_in, tmp_
         "(folder / 'config.json').write_text('{}')\n"
         "first and time.sleep(60)\n"
         "(folder / 'student' / 'model.safetensors').write_bytes(b'weights')\n"
-        f"(folder / 'report.json').write_text({json.dumps(report())!r})\n"
+        f"(folder / 'report.json').write_text({json.dumps(report)!r})\n"
     )
     (tmp_path / "weights").write_bytes(b"weights")
     expected = benchmark_resume.sha256(tmp_path / "weights")
@@ -239,11 +198,11 @@ def test_the_order_holds_only_where_each_recipe_beats_the_next():
     assert in_order([{"metric": 0.9}, {"metric": None}]) is None
 
 
-def test_an_order_that_does_not_come_out_is_said_aloud():
+def test_an_order_that_does_not_come_out_is_said_aloud(report):
     import benchmark_order
     from benchmark_variants import summary
 
-    rows = [summary(name, report()) for name in ("D4.2", "D1")]
+    rows = [summary(name, report) for name in ("D4.2", "D1")]
     text = benchmark_order.table({"rows": rows, "in_order": benchmark_order.in_order(rows)})
     assert text.endswith("D4.2 > D1: DOES NOT HOLD")
 
@@ -256,7 +215,7 @@ def test_stages_are_those_of_the_recipe_and_an_unknown_one_is_refused():
         stages_of("D9")
 
 
-def test_variants_run_with_their_flags_and_their_reports_are_compared(stand_in, tmp_path):
+def test_variants_run_with_their_flags_and_their_reports_are_compared(stand_in, tmp_path, report):
     import benchmark_students
     import benchmark_variants
 
@@ -264,7 +223,7 @@ def test_variants_run_with_their_flags_and_their_reports_are_compared(stand_in, 
         "import pathlib, sys\n"
         "folder = pathlib.Path(sys.argv[-1].split('=')[1])\n"
         "folder.mkdir(parents=True, exist_ok=True)\n"
-        f"(folder / 'report.json').write_text({json.dumps(report())!r})\n"
+        f"(folder / 'report.json').write_text({json.dumps(report)!r})\n"
         "print(sys.argv[1:-1])\n"
     )
     rows = benchmark_variants.compare_runs(
@@ -401,7 +360,7 @@ def test_a_prediction_that_fails_ends_the_benchmark_with_its_last_line(tmp_path,
         benchmark_export.predict("run", tmp_path, tmp_path)
 
 
-def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch):
+def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch, report):
     import benchmark_seeds
 
     stand_in(
@@ -418,7 +377,7 @@ def test_seeds_share_a_teacher_and_are_averaged(stand_in, tmp_path, monkeypatch)
     given = {
         "variants": "a=--plus=0.1; b=--plus=0.5",
         "seeds": ["1", "3"],
-        "run_flags": shlex.join([f"--report={json.dumps(report())}"]),
+        "run_flags": shlex.join([f"--report={json.dumps(report)}"]),
         "work_dir": str(tmp_path / "work"),
         "program": "classification",
     }

@@ -1,0 +1,77 @@
+"""Subject `whole`: a whole run against the same with the ways of earlier code, phase by phase.
+
+    python scripts/benchmark.py whole --program=ner --work_dir=FOLDER \\
+        --run_flags="--flagfile=configs/wikiann_minilm.cfg --teacher=FOLDER --data_dir=FOLDER"
+
+The earlier ways: the teacher runs again before each stage, and every batch is padded to --seq_len.
+The runs take turns on the machine; what they train with is the same. Given again, it goes on where
+it stopped.
+"""
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from benchmark_runs import run_to_the_end
+
+from xdistil.data.atomic_files import make_folder
+from xdistil.report.report import load_report, main_metric
+from xdistil.report.text_table import text_table
+
+FLAGS = flags.FLAGS
+WAYS = {
+    "now": [],
+    "teacher each stage": ["--teacher_targets=each_stage"],
+    "padded": ["--pad_to_seq_len"],
+    "both": ["--teacher_targets=each_stage", "--pad_to_seq_len"],
+}
+_PHASES = ("tokenize", "teacher", "targets", "distillation")
+
+
+def define_flags() -> None:
+    """The subject's flags."""
+    flags.DEFINE_enum("program", "ner", ["ner", "classification", "pairs"], "What is run.")
+    flags.DEFINE_string("run_flags", "", "The flags that all runs share, in quotes.")
+    flags.DEFINE_list("ways", ["now", "both"], "Which to run.")
+    flags.DEFINE_string("work_dir", None, "Folder that gets a run each.", required=True)
+    flags.register_validator("ways", lambda v: bool(v) and set(v) <= set(WAYS), ", ".join(WAYS))
+
+
+def measure() -> dict[str, Any]:
+    """Each way's run."""
+    work_dir = make_folder(Path(FLAGS.work_dir))
+    rows = []
+    for way in FLAGS.ways:
+        output = work_dir / way.replace(" ", "_")
+        print(f"{way}: running; {output}.log says how far it is", flush=True)
+        run_to_the_end(
+            [*shlex.split(FLAGS.run_flags), *WAYS[way], f"--output_dir={output}"],
+            log=Path(f"{output}.log"),
+            program=FLAGS.program,
+        )
+        rows.append({"way": way, **row_of(load_report(output))})
+    return {"program": FLAGS.program, "run_flags": FLAGS.run_flags, "rows": rows}
+
+
+def row_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Seconds by phase, `total` as their sum; the teacher's passes; the student's test metric."""
+    seconds = {phase: report["seconds"][phase] for phase in _PHASES}
+    test = report["student"]["test"]
+    return {
+        "seconds": {**seconds, "total": sum(seconds.values())},
+        "teacher_passes": report["teacher_passes"],
+        "score": test[main_metric(test)] if test else None,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """A row a way; the last column is its total over the first row's."""
+    cells = [["", *_PHASES, "total", "passes", "test", "times as long"]]
+    first = result["rows"][0]["seconds"]["total"]
+    for row in result["rows"]:
+        seconds = [f"{value:,.0f} s" for value in row["seconds"].values()]
+        score = "-" if row["score"] is None else f"{100 * row['score']:.2f}"
+        times = f"{row['seconds']['total'] / first:.2f}x"
+        cells.append([row["way"], *seconds, str(row["teacher_passes"]), score, times])
+    return text_table(cells)
