@@ -125,10 +125,27 @@ class BiLSTMStudent(EmbeddingStudent):
         mask = tf.cast(features["padding_mask"], "bool")
         embedded = self.embed(features["token_ids"])
         states = self.bilstm(self.embedding_dropout(embedded, training=training), mask=mask)
-        representation = self.dense(self.bilstm_dropout(states, training=training))
-        logits = self.head(self.dense_dropout(representation, training=training))
+        representation, logits = self.classify(states, training=training)
         return {
             "logits": logits,
             "hidden_states": (embedded, states),
             "representation": representation,
         }
+
+    def classify(self, states: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """The layers above the BiLSTM.
+
+        Args:
+            states: `(batch_size, length, 2 * hidden_dim)`, what the BiLSTM gives.
+            training: Whether dropout is active.
+
+        Returns:
+            Representation and logits, see the class.
+        """
+        # As one matrix of all positions: product, bias and GELU are then one operation in a graph.
+        rows = tf.reshape(states, (-1, states.shape[-1]))
+        hidden = self.dense(self.bilstm_dropout(rows, training=training))
+        logits = self.head(self.dense_dropout(hidden, training=training))
+        sizes = zip(states.shape[:2], tf.unstack(tf.shape(states)[:2]), strict=True)
+        shape = [known or size for known, size in sizes]
+        return tuple(tf.reshape(x, (*shape, x.shape[-1])) for x in (hidden, logits))
