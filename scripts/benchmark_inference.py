@@ -40,7 +40,7 @@ RUNTIMES = {
 }
 _YARDSTICKS = ("onnx", "torch")
 # OpenMP's and ONNX Runtime's threads spin for some milliseconds after their last call.
-_SETTLE_SECONDS = 0.03
+SETTLE_SECONDS = 0.03
 Call = Callable[[dict[str, np.ndarray]], Any]
 
 
@@ -102,23 +102,30 @@ def measure() -> dict[str, Any]:
 
 
 def build_tagger(embedding_dim: int, hidden_dim: int) -> Any:
-    """A tagger with random weights; its tokenizer only has to be there."""
+    """A tagger with random weights."""
+    from xdistil.models.bilstm import BiLSTMStudent
+
+    return as_tagger(
+        BiLSTMStudent(
+            FLAGS.vocabulary_size,
+            FLAGS.num_classes,
+            embedding_dim=embedding_dim,
+            hidden_dim=hidden_dim,
+            representation_dim=FLAGS.representation_dim,
+        )
+    )
+
+
+def as_tagger(model: Any) -> Any:
+    """A model as one that could be exported; its tokenizer only has to be there."""
     from xdistil.data.encoding import train_wordpiece
     from xdistil.data.examples import TaggedSentence
     from xdistil.data.labels import Labels
-    from xdistil.models.bilstm import BiLSTMStudent
     from xdistil.tasks import Tagging, TrainedModel
 
-    student = BiLSTMStudent(
-        FLAGS.vocabulary_size,
-        FLAGS.num_classes,
-        embedding_dim=embedding_dim,
-        hidden_dim=hidden_dim,
-        representation_dim=FLAGS.representation_dim,
-    )
     encoder = train_wordpiece([TaggedSentence(("some", "words"))], vocabulary_size=40)
-    tags = ["O", *(f"B-{number}" for number in range(1, FLAGS.num_classes))]
-    return TrainedModel(student, Tagging(Labels(tags), encoder))
+    tags = ["O", *(f"B-{number}" for number in range(1, model.num_classes))]
+    return TrainedModel(model, Tagging(Labels(tags), encoder))
 
 
 def build_calls(trained: Any, runtimes: Sequence[str], folder: Path) -> dict[str, Call]:
@@ -188,7 +195,7 @@ def measure_shape(
         # Several calls in a row: the first one after the pause finds threads asleep.
         inner_repeats=dict.fromkeys(bound, min(50, 3 + int(60 / limit_ms))),
         max_seconds=FLAGS.max_seconds,
-        settle_seconds=_SETTLE_SECONDS,
+        settle_seconds=SETTLE_SECONDS,
     )
     ms = {name: latencies.median_ms(name) for name in bound}
     return {

@@ -4,11 +4,17 @@ The paper's figures for mBERT against (50, 200): 35.1x fewer parameters, 51x at 
 32, 16x at batch 1 (XtremeDistil, Table 16, on a P100 and on a CPU).
 """
 
+import contextlib
+import functools
+import importlib.util
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from absl import flags
+from benchmark_inference import SETTLE_SECONDS, as_tagger
+from benchmark_memory import work_folder
 
 from xdistil.errors import InputError
 from xdistil.metrics.speedup import RUNTIMES
@@ -16,6 +22,8 @@ from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
 MBERT_PIECES = 119_547
+ONNX = "onnx"
+_ALL = (*RUNTIMES, ONNX)
 
 
 def define_flags() -> None:
@@ -35,12 +43,16 @@ def define_flags() -> None:
     flags.DEFINE_integer("num_classes", 11, "Classes of both heads.", lower_bound=1)
     flags.DEFINE_integer("sequence_length", 32, "Pieces a sentence, no padding.", lower_bound=1)
     flags.DEFINE_list("batch_sizes", ["32", "1"], "Sentences a call.")
-    flags.DEFINE_list("runtimes", list(RUNTIMES), "Tried for each model; the best one counts.")
+    flags.DEFINE_list(
+        "runtimes",
+        [*RUNTIMES, *([ONNX] if importlib.util.find_spec("onnxruntime") else [])],
+        "Tried for each model; the best one counts. `onnx`: its export, where installed.",
+    )
     flags.DEFINE_integer("repeats", 20, "Rounds.", lower_bound=1)
     flags.DEFINE_integer("seed", 0, "Of the weights and of the ids.", lower_bound=0)
     flags.register_validator("batch_sizes", are_sizes, "expected whole numbers from 1, e.g. 32,1")
     flags.register_validator(
-        "runtimes", are_runtimes, f"expected one or several of {','.join(RUNTIMES)}"
+        "runtimes", are_runtimes, f"expected one or several of {','.join(_ALL)}"
     )
 
 
@@ -51,7 +63,7 @@ def are_sizes(values: list[str]) -> bool:
 
 def are_runtimes(values: list[str]) -> bool:
     """Whether these are one or several runtimes."""
-    return bool(values) and set(values) <= set(RUNTIMES)
+    return bool(values) and set(values) <= set(_ALL)
 
 
 def measure() -> dict[str, Any]:
@@ -73,17 +85,29 @@ def measure() -> dict[str, Any]:
     sizes = [metrics.count_parameters(model) for model in (teacher, student)]
     width = teacher.hidden_dim
     rows, times = [], []
-    for batch_size in map(int, FLAGS.batch_sizes):
-        row, latencies = metrics.speedup_row(
-            teacher,
-            student,
-            batch_size=batch_size,
-            sequence_length=FLAGS.sequence_length,
-            runtimes=FLAGS.runtimes,
-            repeats=FLAGS.repeats,
-        )
-        rows.append(row)
-        times.append({"batch_size": batch_size, "calls": latencies.to_dict()})
+    with onnx_sessions({"teacher": teacher, "student": student}) as sessions:
+        for batch_size in map(int, FLAGS.batch_sizes):
+            given = metrics.random_features(
+                teacher.vocabulary_size,
+                batch_size=batch_size,
+                sequence_length=FLAGS.sequence_length,
+            )
+            row, latencies = metrics.speedup_row(
+                teacher,
+                student,
+                batch_size=batch_size,
+                sequence_length=FLAGS.sequence_length,
+                runtimes=[name for name in FLAGS.runtimes if name in RUNTIMES],
+                repeats=FLAGS.repeats,
+                features=(given, given),
+                other_calls={
+                    f"{name} {ONNX}": functools.partial(session, given)
+                    for name, session in sessions.items()
+                },
+                settle_seconds=SETTLE_SECONDS if sessions else 0.0,
+            )
+            rows.append(row)
+            times.append({"batch_size": batch_size, "calls": latencies.to_dict()})
     return {
         "teacher": FLAGS.teacher,
         "teacher_parameters": sizes[0],
@@ -99,6 +123,19 @@ def measure() -> dict[str, Any]:
         "machine": metrics.thread_settings(),
         "versions": _versions(),
     }
+
+
+@contextlib.contextmanager
+def onnx_sessions(models: Mapping[str, Any]):
+    """The exports of models in ONNX Runtime, by name; empty where --runtimes leaves it out."""
+    from xdistil.export import export_onnx
+    from xdistil.export.session_runtime import open_session
+
+    sessions: dict[str, Callable[[Mapping[str, np.ndarray]], Any]] = {}
+    with work_folder(None) as folder:
+        for name, model in models.items() if ONNX in FLAGS.runtimes else ():
+            sessions[name] = open_session(export_onnx(as_tagger(model), folder / name))
+        yield sessions
 
 
 def build_teacher(name: str, num_classes: int):

@@ -29,7 +29,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
             "'50' is no size; expected E and H such as 50x200",
         ),
         (["speedup", "--batch_sizes=32,a"], "expected whole numbers from 1, e.g. 32,1"),
-        (["speedup", "--runtimes=foo"], "expected one or several of graph,xla,frozen"),
+        (["speedup", "--runtimes=foo"], "expected one or several of graph,xla,frozen,onnx"),
         (["speedup", "--embedding_dim=0"], "--embedding_dim=0"),
         (["order", "--reuse_from=r", "--work_dir=w"], "total_epochs"),
         (["seeds", "--work_dir=w", "--variants=--recipe=hard"], "is no new `name=flags`"),

@@ -137,6 +137,8 @@ def speedup_row(
     student_repeats: int = 5,
     max_seconds: float | None = None,
     features: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] | None = None,
+    other_calls: Mapping[str, Callable[[], Any]] | None = None,
+    settle_seconds: float = 0.0,
 ) -> tuple[dict, Latencies]:
     """Measure a teacher against its student, each in the runtime that suits it best.
 
@@ -155,6 +157,8 @@ def speedup_row(
         max_seconds: time limit of the rounds, see `measure_latency`.
         features: what the teacher and what the student is given, of the sizes above. Default:
             random ids of the teacher's for both.
+        other_calls: further runtimes, under names such as `teacher onnx` and `student onnx`.
+        settle_seconds: see `measure_latency`.
 
     Returns:
         A row of report.json's `latency` (`batch_size`, `sequence_length`, `runtime`, `teacher_ms`,
@@ -165,12 +169,15 @@ def speedup_row(
         shape = {"batch_size": batch_size, "sequence_length": sequence_length}
         features = (random_features(teacher.vocabulary_size, **shape),) * 2
     calls = compiled_calls(teacher, features[0], name="teacher", runtimes=runtimes)
-    of_student = compiled_calls(student, features[1], name="student", runtimes=runtimes)
+    calls |= compiled_calls(student, features[1], name="student", runtimes=runtimes)
+    calls |= other_calls or {}
+    of_student = [name for name in calls if name.startswith("student ")]
     latencies = measure_latency(
-        calls | of_student,
+        calls,
         repeats=repeats,
         inner_repeats=dict.fromkeys(of_student, student_repeats),
         max_seconds=max_seconds,
+        settle_seconds=settle_seconds,
     )
     return latency_row(latencies, batch_size=batch_size, sequence_length=sequence_length), latencies
 
@@ -185,15 +192,17 @@ def latency_row(latencies: Latencies, *, batch_size: int, sequence_length: int) 
     return {
         "batch_size": batch_size,
         "sequence_length": sequence_length,
-        "runtime": "TensorFlow "
-        + (
-            runtime["student"]
-            if runtime["student"] == runtime["teacher"]
-            else f"{runtime['teacher']} / {runtime['student']}"
-        ),
+        "runtime": _title(list(dict.fromkeys(runtime[name] for name in ("teacher", "student")))),
         "teacher_ms": latencies.median_ms(best["teacher"]),
         "student_ms": latencies.median_ms(best["student"]),
         "speedup": latencies.speedup(best["teacher"], best["student"]),
         "teacher_runtime": runtime["teacher"],
         "student_runtime": runtime["student"],
     }
+
+
+def _title(runtimes: Sequence[str]) -> str:
+    of_tensorflow = [runtime for runtime in runtimes if runtime in RUNTIMES]
+    others = [runtime for runtime in runtimes if runtime not in RUNTIMES]
+    names = [f"TensorFlow {' / '.join(of_tensorflow)}"] if of_tensorflow else []
+    return ", ".join([*names, *others])
