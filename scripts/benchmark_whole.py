@@ -3,9 +3,9 @@
     python scripts/benchmark.py whole --program=ner --work_dir=FOLDER \\
         --run_flags="--flagfile=configs/wikiann_minilm.cfg --teacher=FOLDER --data_dir=FOLDER"
 
-The earlier ways: the teacher runs again before each stage, every batch is padded to --seq_len, and
-frozen layers run in each step. The runs take turns on the machine; what they train with is the
-same. Given again, it goes on where it stopped.
+The earlier ways: the teacher runs again before each stage, and every batch is padded to --seq_len.
+The runs take turns on the machine; what they train with is the same. Given again, it goes on where
+it stopped.
 """
 
 import shlex
@@ -24,8 +24,7 @@ WAYS = {
     "now": [],
     "teacher each stage": ["--teacher_targets=each_stage"],
     "padded": ["--pad_to_seq_len"],
-    "frozen layers run": ["--frozen_states_gib=0"],
-    "all": ["--teacher_targets=each_stage", "--pad_to_seq_len", "--frozen_states_gib=0"],
+    "both": ["--teacher_targets=each_stage", "--pad_to_seq_len"],
 }
 _PHASES = ("tokenize", "teacher", "targets", "distillation")
 
@@ -34,7 +33,7 @@ def define_flags() -> None:
     """The subject's flags."""
     flags.DEFINE_enum("program", "ner", ["ner", "classification", "pairs"], "What is run.")
     flags.DEFINE_string("run_flags", "", "The flags that all runs share, in quotes.")
-    flags.DEFINE_list("ways", ["now", "all"], "Which to run.")
+    flags.DEFINE_list("ways", ["now", "both"], "Which to run.")
     flags.DEFINE_string("work_dir", None, "Folder that gets a run each.", required=True)
     flags.register_validator("ways", lambda v: bool(v) and set(v) <= set(WAYS), ", ".join(WAYS))
 

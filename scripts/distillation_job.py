@@ -254,7 +254,6 @@ class DistillationJob(abc.ABC):
                 seed=FLAGS.seed,
                 jit_compile=_jit_compile(0),
                 checkpoint_seconds=60 * FLAGS.checkpoint_minutes,
-                frozen_states_bytes=int(FLAGS.frozen_states_gib * 2**30),
             ),
             teacher_jit_compile=_jit_compile(len(self.data.train) * FLAGS.teacher_epochs),
             reuse_from=FLAGS.reuse_from,

@@ -167,13 +167,6 @@ def define_training_flags(recipes: Sequence[str], default_recipe: str) -> None:
         "unfreeze_representation", False, "Unfreeze gradually in the first stage too (Algorithm 1)."
     )
     flags.DEFINE_bool("fresh_head", False, "Start the labels stages with a new head.")
-    flags.DEFINE_float(
-        "frozen_states_gib",
-        4.0,
-        "Most GiB of disk for what frozen layers give, kept while a stage trains those above a "
-        "BiLSTM alone; 0 = computed in each step.",
-        lower_bound=0.0,
-    )
     flags.DEFINE_integer("seed", 0, "Of everything random.", lower_bound=0)
 
 

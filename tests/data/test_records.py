@@ -12,7 +12,7 @@ import tensorflow as tf
 from xdistil.data import record_writer
 from xdistil.data.batching import bucketed_batches, count_batches
 from xdistil.data.examples import EncodedExample
-from xdistil.data.record_batches import iterate_examples, read_batches
+from xdistil.data.record_batches import read_batches
 from xdistil.data.record_manifest import MANIFEST
 from xdistil.data.records import RecordStore, read_records, write_records
 from xdistil.errors import InputError, StorageError
@@ -75,23 +75,6 @@ def test_what_is_written_is_what_is_read(tmp_path):
         np.testing.assert_array_equal(targets["logits"], arrays["logits"])
         np.testing.assert_array_equal(targets["hidden_states"][2], arrays["hidden_states_2"])
         np.testing.assert_array_equal(targets["pooled"], arrays["pooled"])
-
-
-def test_examples_come_one_by_one_as_they_were_written(tmp_path):
-    store = write(tmp_path, 40)
-    found = iterate_examples(store, ARRAYS)
-    for example, (tokens, arrays) in zip(encoded(40), found, strict=True):
-        fields = (example.token_ids, example.segment_ids, example.word_starts, example.labels)
-        for row, field in zip(tokens, fields, strict=True):
-            np.testing.assert_array_equal(row, 0 if field is None else field)
-        (expected,) = arrays_of([example])
-        assert list(arrays) == list(ARRAYS)
-        for name in ARRAYS:
-            np.testing.assert_array_equal(arrays[name], expected[name])
-    path = tmp_path / "00002.pooled.tfrecord"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match=r"00002\.pooled\.tfrecord: is cut"):
-        list(iterate_examples(store, ARRAYS))
 
 
 def test_the_store_counts_its_examples_by_length(tmp_path):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import os
 import pathlib
 import struct
@@ -104,44 +103,6 @@ def iterate_batches(
     for number, (length, rows) in enumerate(plan):
         if number >= first_batch:
             yield _batch(rows, length, batch_size, specs)
-
-
-def iterate_examples(
-    store: RecordStore, arrays: Sequence[str] = ()
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """The examples of a store one by one, in the order in which they were written.
-
-    Args:
-        store: The store; one shard of it is in memory at a time.
-        arrays: Names of the arrays to read.
-
-    Yields:
-        Tokens, int32 `(4, length)`: `token_ids`, `segment_ids`, `word_starts`, `labels`; and the
-        arrays by name, `(length, width)` or `(width,)`.
-
-    Raises:
-        InputError: The store lacks an asked array, or a file of it is cut.
-    """
-    specs = specs_in_common([store], arrays)
-    for entry in store.shards:
-        shard = _Shard.read(store.folder, entry["shard"])
-        paths = {name: store.folder / file_name(entry["shard"], name) for name in specs}
-        contents = {name: path.read_bytes() for name, path in paths.items()}
-        for example, length in enumerate(shard.lengths.tolist()):
-            found = {}
-            for name, spec in specs.items():
-                shape = (length, spec.width) if spec.per_position else (spec.width,)
-                begin = shard.offsets_of(name, spec)[example]
-                try:
-                    values = np.frombuffer(contents[name], spec.dtype, math.prod(shape), begin)
-                except ValueError as error:
-                    raise _cut(paths[name]) from error
-                found[name] = values.reshape(shape)
-            yield shard.tokens_of(example), found
-
-
-def _cut(path: pathlib.Path) -> InputError:
-    return InputError(f"{path}: is cut; run the command that writes it again")
 
 
 def _checked(lengths: Sequence[int], stores: Sequence[RecordStore]) -> np.ndarray:
@@ -271,7 +232,7 @@ def _fill(filled: dict[str, np.ndarray], rows, specs: Mapping[str, ArraySpec]) -
                         out = out[: shard.lengths[example]]
                     file.seek(shard.offsets_of(name, spec)[example], os.SEEK_SET)
                     if file.readinto(out) != out.nbytes:
-                        raise _cut(path)
+                        raise InputError(f"{path}: is cut; run the command that writes it again")
 
 
 def _signature(batch_size: int, specs: Mapping[str, ArraySpec]):

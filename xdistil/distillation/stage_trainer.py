@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from xdistil.data.atomic_files import read_json, write_json
+from xdistil.data.atomic_files import read_json, storage_error, write_json
 from xdistil.data.batching import count_batches, sized
 from xdistil.data.record_batches import read_batches
 from xdistil.data.records import RecordStore
 from xdistil.distillation.distiller import Distiller
-from xdistil.distillation.events import write_events
-from xdistil.distillation.frozen_states import FROZEN, FrozenStates, UpperLayers, as_features
 from xdistil.distillation.progress import Progress
 from xdistil.distillation.projections import Projections, projection_layers
 from xdistil.distillation.run_directory import StageDirectory
@@ -66,14 +63,11 @@ class StageSettings:
         seed: Decides data order and dropout, together with the stage's number and the epoch.
         jit_compile: Compiles forward pass and gradients by XLA.
         checkpoint_seconds: Time between checkpoints within an epoch; each epoch ends in one.
-        frozen_states_bytes: Most bytes on the disk for what frozen layers give, where a stage
-            trains the layers above a recurrence alone, see `FrozenStates`; 0 = never kept.
     """
 
     seed: int = 0
     jit_compile: bool = False
     checkpoint_seconds: float = 120.0
-    frozen_states_bytes: int = 4 * 2**30
 
 
 @dataclasses.dataclass
@@ -138,7 +132,6 @@ class StageTrainer:
         self._progress_class = progress
         self.projections = projections or Projections(settings.seed)
         self._projection_layers = projection_layers(self.projections.of(stage.terms))
-        self._frozen: FrozenStates | None = None
         self.weights = collect_variables(model, projections=self._projection_layers)
         self.steps = data.steps(stage.batch_size)
 
@@ -155,7 +148,6 @@ class StageTrainer:
             load_state(self.directory.final, self.weights)
             return record
         self._freeze()
-        self._reuse_frozen_states()
         distiller = self._compile()
         position, metric_values = self._resume(distiller)
         with self._progress(position) as progress:
@@ -187,18 +179,9 @@ class StageTrainer:
             for layer in layers:
                 layer.trainable = name in learning
 
-    def _reuse_frozen_states(self) -> None:
-        if self.teacher is None:
-            self._frozen = FrozenStates.of_stage(
-                *(self.model, self.stage, self.directory.path / FROZEN, self.data),
-                self.settings.frozen_states_bytes,
-            )
-        if self._frozen is not None:
-            self.data = self._frozen.data(self.data)
-
     def _compile(self) -> Distiller:
         distiller = self.distiller_class(
-            self.model if self._frozen is None else UpperLayers(self.model),
+            self.model,
             self.stage.terms,
             [weight for weight, _ in self.stage.losses],
             teacher=self.teacher,
@@ -283,9 +266,22 @@ class StageTrainer:
         position.history.append({"epoch": position.epoch, **logs})
         self.save(distiller, position)
         self.directory.write_history(position.history)
-        if self.events is not None:
-            write_events(self.events / self.directory.name, position.epoch, logs)
+        self._write_events(position.epoch, logs)
         progress.say(self._line(position, logs))
+
+    def _write_events(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.events is None:
+            return
+        # What `tf.summary.scalar` writes; that function wants the package tensorboard installed.
+        metadata = tf.compat.v1.SummaryMetadata()
+        metadata.plugin_data.plugin_name = "scalars"
+        folder = self.events / self.directory.name
+        try:
+            with tf.summary.create_file_writer(str(folder)).as_default():
+                for name, value in logs.items():
+                    tf.summary.write(name, tf.constant(value), step=epoch, metadata=metadata)
+        except (OSError, tf.errors.OpError) as error:
+            raise storage_error(folder, error) from error
 
     def dev_scores(self, distiller: Distiller) -> dict[str, float]:
         """What an epoch is judged by; names begin with `dev_`."""
@@ -329,7 +325,6 @@ class StageTrainer:
             ),
         }
         self.directory.mark_done(record)
-        shutil.rmtree(self.directory.path / FROZEN, ignore_errors=True)
         for path in (self.directory.checkpoint, self.directory.best):
             path.unlink(missing_ok=True)
         return record
@@ -341,19 +336,16 @@ class StageTrainer:
     def _batches(
         self, stores: Sequence[RecordStore], shuffle: bool, epoch: int = 0, first: int = 0
     ) -> tf.data.Dataset:
-        arrays = () if self.teacher is not None else self.stage.teacher_outputs
         batches = read_batches(
             stores,
             lengths=self.data.lengths,
             batch_size=self.stage.batch_size,
-            arrays=arrays if self._frozen is None else (*arrays, FROZEN),
+            arrays=() if self.teacher is not None else self.stage.teacher_outputs,
             shuffle=shuffle,
             seed=derive_seed(self.settings.seed, self.number, "order"),
             epoch=epoch,
             first_batch=first,
         )
-        if self._frozen is not None:
-            batches = batches.map(as_features, deterministic=True)
         return sized(batches, self.data.steps(self.stage.batch_size, stores) - first)
 
     def refuse_if_not_finite(self, loss: float, position: Position) -> None:

@@ -122,22 +122,15 @@ class BiLSTMStudent(EmbeddingStudent):
         self.built = True
 
     def call(self, features, training=False):
+        mask = tf.cast(features["padding_mask"], "bool")
         embedded = self.embed(features["token_ids"])
-        states = self._run_bilstm(embedded, features, training)
+        states = self.bilstm(self.embedding_dropout(embedded, training=training), mask=mask)
         representation, logits = self.classify(states, training=training)
         return {
             "logits": logits,
             "hidden_states": (embedded, states),
             "representation": representation,
         }
-
-    def _run_bilstm(self, embedded, features, training):
-        mask = tf.cast(features["padding_mask"], "bool")
-        return self.bilstm(self.embedding_dropout(embedded, training=training), mask=mask)
-
-    def states_below(self, features) -> tf.Tensor:
-        """What `classify` reads, without dropout: `(batch_size, length, 2 * hidden_dim)`."""
-        return self._run_bilstm(self.embed(features["token_ids"]), features, training=False)
 
     def classify(self, states: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """The layers above the BiLSTM.
