@@ -3,9 +3,10 @@
     python scripts/benchmark.py targets --checkpoint=FOLDER --input=FILES
 
 `padded` pads every sentence to --seq_len, `buckets` is what a run does; both write their outputs
-to the disk. `teacher alone` runs the same batches and keeps nothing. The work is the matrix
-products of the real positions (for `padded`: of all); its rate over that of one large product says
-how much of the machine is used. In turns, medians.
+to the disk. `teacher alone` runs the same model on the same text and writes nothing. Each call
+traces the model anew, as a run does once: give it a few thousand sentences. The work is the matrix
+products of the real positions (for `padded`: of all); its rate over that of one large float32
+product says how much of the machine is used. In turns, medians.
 """
 
 import itertools
@@ -18,11 +19,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 from benchmark_memory import work_folder
+from benchmark_speedup import are_sizes
 
 from xdistil.errors import InputError
 from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
+_PRECISIONS = {"float32", "mixed_bfloat16"}
+_SHARD = 2048
 
 
 def define_flags() -> None:
@@ -34,8 +38,11 @@ def define_flags() -> None:
     flags.DEFINE_list("outputs", ["logits"], "What is kept, such as logits,hidden_states_6.")
     flags.DEFINE_list("token_budgets", ["1024"], "Positions a batch.")
     flags.DEFINE_list("precisions", ["float32"], "Policies: float32, mixed_bfloat16.")
-    flags.DEFINE_list("compiled", ["false"], "Without XLA (`false`) and with it (`true`).")
     flags.DEFINE_integer("repeats", 3, "Rounds.", lower_bound=1)
+    flags.register_validator("token_budgets", are_sizes, "whole numbers from 1, e.g. 1024,4096")
+    flags.register_validator(
+        "precisions", lambda v: bool(v) and set(v) <= _PRECISIONS, ", ".join(sorted(_PRECISIONS))
+    )
 
 
 def measure() -> dict[str, Any]:
@@ -46,10 +53,8 @@ def measure() -> dict[str, Any]:
     with work_folder(None) as folder:
         calls: dict[str, Callable[[], Any]] = {}
         teachers = {precision: build_teacher(precision) for precision in FLAGS.precisions}
-        for precision, budget, compiled in itertools.product(
-            FLAGS.precisions, map(int, FLAGS.token_budgets), FLAGS.compiled
-        ):
-            settings = f"{precision}, {budget}{', XLA' if compiled == 'true' else ''}"
+        for precision, budget in itertools.product(FLAGS.precisions, map(int, FLAGS.token_budgets)):
+            settings = f"{precision}, {budget}"
             ways = {"padded": {"padded": True}, "buckets": {}, "teacher alone": {"keep": False}}
             for way, own in ways.items():
                 calls[f"{way}, {settings}"] = call_of(
@@ -57,7 +62,6 @@ def measure() -> dict[str, Any]:
                     examples,
                     folder / "targets",
                     budget=budget,
-                    jit_compile=compiled == "true",
                     **own,
                 )
         latencies = metrics.measure_latency(calls, repeats=FLAGS.repeats, warm_up=1)
@@ -123,7 +127,6 @@ def call_of(
     folder: Path,
     *,
     budget: int,
-    jit_compile: bool,
     padded: bool = False,
     keep: bool = True,
 ) -> Callable[[], Any]:
@@ -133,17 +136,17 @@ def call_of(
     from xdistil.models.inference import BatchedInference
 
     lengths = (FLAGS.seq_len,) if padded else bucket_lengths(FLAGS.seq_len)
-    if not keep:
+
+    def alone() -> int:
         run = BatchedInference(
             teacher,
             lengths,
             lambda found: {name: named_output(found, name) for name in FLAGS.outputs},
             budget,
-            jit_compile=jit_compile,
         )
-        return lambda: len(run.run(examples))
+        return sum(1 for _ in run(examples, chunk=_SHARD))
 
-    def call() -> int:
+    def written() -> int:
         shutil.rmtree(folder, ignore_errors=True)
         store = compute_targets(
             folder,
@@ -153,12 +156,12 @@ def call_of(
             outputs=FLAGS.outputs,
             lengths=lengths,
             token_budget=budget,
-            jit_compile=jit_compile,
             pad_to_bucket=padded,
+            shard_size=_SHARD,
         )
         return store.examples
 
-    return call
+    return written if keep else alone
 
 
 def flops(teacher: Any, length: int) -> float:
@@ -171,7 +174,7 @@ def flops(teacher: Any, length: int) -> float:
 
 def table(result: dict[str, Any]) -> str:
     """Rates, and ratios over the padded way with the same settings."""
-    cells = [["way", "settings", "sentences/s", "over padded", "of matrix rate"]]
+    cells = [["way", "settings", "sentences/s", "over padded", "of float32 rate"]]
     for row in result["rows"]:
         cells.append(
             [

@@ -3,9 +3,10 @@
     python scripts/benchmark.py whole --program=ner --work_dir=FOLDER \\
         --run_flags="--flagfile=configs/wikiann_minilm.cfg --teacher=FOLDER --data_dir=FOLDER"
 
-The earlier ways: the teacher runs again before each stage, and every batch is padded to --seq_len.
-The runs take turns on the machine; what they train with is the same. Given again, it goes on where
-it stopped.
+The earlier ways: the teacher runs again before each stage, and batches are padded to --seq_len.
+Each way runs once, one after the other. Padding puts other sentences together, so the number of
+steps differs a little; --patience=0 among the flags keeps the epochs the same. Given again, it goes
+on where it stopped.
 """
 
 import shlex
@@ -61,17 +62,20 @@ def row_of(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": {**seconds, "total": sum(seconds.values())},
         "teacher_passes": report["teacher_passes"],
+        "epochs": sum(stage["epochs"] for stage in report["stages"]),
+        "steps": sum(stage["steps"] for stage in report["stages"]),
         "score": test[main_metric(test)] if test else None,
     }
 
 
 def table(result: dict[str, Any]) -> str:
     """A row a way; the last column is its total over the first row's."""
-    cells = [["", *_PHASES, "total", "passes", "test", "times as long"]]
+    cells = [["", *_PHASES, "total", "passes", "epochs", "steps", "test", "as long"]]
     first = result["rows"][0]["seconds"]["total"]
     for row in result["rows"]:
         seconds = [f"{value:,.0f} s" for value in row["seconds"].values()]
         score = "-" if row["score"] is None else f"{100 * row['score']:.2f}"
         times = f"{row['seconds']['total'] / first:.2f}x"
-        cells.append([row["way"], *seconds, str(row["teacher_passes"]), score, times])
+        counts = (f"{row[key]:,}" for key in ("teacher_passes", "epochs", "steps"))
+        cells.append([row["way"], *seconds, *counts, score, times])
     return text_table(cells)

@@ -59,7 +59,8 @@ def define_data_flags() -> None:
     flags.DEFINE_bool(
         "pad_to_seq_len",
         False,
-        "Pad every batch to --seq_len and not to its own length, as earlier code did, to compare.",
+        "Pad the batches of training, targets and dev to --seq_len, not to their own length, as "
+        "earlier code did; to compare with. Other sentences then share a batch.",
     )
 
 
@@ -393,5 +394,8 @@ def own_flag_values() -> dict[str, object]:
     """Values of all flags that were defined here and for devices, for config.json."""
     by_module = FLAGS.flags_by_module_dict()
     modules = (__name__, device_flags.__name__)
-    names = sorted(flag.name for module in modules for flag in by_module[module])
-    return {name: FLAGS[name].value for name in names}
+    names = {flag.name for module in modules for flag in by_module[module]}
+    # Left out where it is what it always was: a run that older code began goes on.
+    if not FLAGS.pad_to_seq_len:
+        names.remove("pad_to_seq_len")
+    return {name: FLAGS[name].value for name in sorted(names)}

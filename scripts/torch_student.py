@@ -3,7 +3,6 @@
 PyTorch is no dependency: it is asked for inside these functions alone.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,9 @@ def torch_modules(student: Any) -> dict[str, Any]:
     """The layers that have weights, by group; on all cores."""
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    from xdistil import metrics
+
+    torch.set_num_threads(metrics.thread_settings()["cores"])
 
     def tensor(variable: Any) -> Any:
         return torch.from_numpy(variable.numpy().copy())

@@ -98,8 +98,8 @@ class RunSettings:
         online: Runs the teacher in each step instead of once beforehand.
         targets_each_stage: Runs it before each stage that reads it, as the authors of XtremeDistil
             do: the same student, for the price of as many passes. To compare with.
-        pad_to_seq_len: Pads every batch to the longest length there may be, not to its bucket. To
-            compare with.
+        pad_to_seq_len: Pads the batches of training, targets and dev to the longest length there
+            may be, not to their bucket; other examples then share a batch. To compare with.
         training: See `StageSettings`.
         teacher_jit_compile: XLA for the teacher's training and its targets.
         reuse_from: Another run's directory, whose teacher and targets are taken where their
@@ -117,6 +117,10 @@ class RunSettings:
     teacher_jit_compile: bool = False
     reuse_from: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.online and self.targets_each_stage:
+            raise ValueError("`online` runs the teacher in each step; leave `targets_each_stage`.")
+
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
@@ -128,7 +132,8 @@ class RunResult:
         teacher_test: Scores on test, `None` where there is no test text.
         student_test: The student's.
         stages: An entry per stage, as in report.json.
-        teacher_passes: Times that the teacher ran over the text: 1, or 0 where no stage wants it.
+        teacher_passes: Times that the teacher ran over the text: 1, or 0 where no stage wants it;
+            more where it ran in each step, or before each stage.
         truncation: What `seq_len` cut off, a `TruncationReport` as a dict for each split.
         per_language: A student for each language, for D0; `student` is the first of them.
     """

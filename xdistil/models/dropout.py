@@ -6,11 +6,12 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="xdistil")
 class Dropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` by the Philox generator, wherever it runs.
+    """`keras.layers.Dropout` by the Philox generator, under XLA too.
 
     Keras leaves the choice to TensorFlow, which takes another generator under XLA on a CPU: there a
     mask that no gradient needs, such as below frozen layers, costs many times as much as one by
     Philox. Without XLA the masks are those of Keras; under XLA they are others, of the same share.
+    The blocks of a transformer, which are keras-hub's, keep Keras' own.
 
     Args:
         rate: Share of the values that is set to 0; the others are divided by `1 - rate`.
