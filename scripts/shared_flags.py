@@ -59,8 +59,7 @@ def define_data_flags() -> None:
     flags.DEFINE_bool(
         "pad_to_seq_len",
         False,
-        "Pad the batches of training, targets and dev to --seq_len, not to their own length, as "
-        "earlier code did; to compare with. Other sentences then share a batch.",
+        "Pad batches of training, targets and dev to --seq_len, as earlier code did, to compare.",
     )
 
 

@@ -8,9 +8,7 @@ from xdistil.export.fused_bilstm import FusedBiLSTM
 from xdistil.models.recurrence import BidirectionalLSTM
 
 
-@pytest.mark.parametrize(
-    "rows, length", [(4, 9), (7, 9), (8, 9), (12, 9), (1, 1), (8, 1), (0, 3), (3, 0), (9, 0)]
-)
+@pytest.mark.parametrize("rows, length", [(4, 9), (7, 9), (8, 9), (12, 9), (1, 1), (8, 1), (0, 3)])
 def test_it_gives_the_states_of_the_layer_whatever_is_masked(rows, length):
     layer = BidirectionalLSTM(7)
     layer.build((None, None, 5))
