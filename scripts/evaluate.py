@@ -45,7 +45,10 @@ flags.DEFINE_string(
 flags.DEFINE_string("json", None, "Write the scores to this file too.")
 flags.DEFINE_integer("batch_size", 128, "Inputs that the model gets at once.", lower_bound=1)
 flags.DEFINE_enum(
-    "runtime", None, RUNTIMES, "Default: what --model is; of a run, its student in Keras."
+    "runtime",
+    None,
+    RUNTIMES,
+    "Default: what --model is; of a run, its student in Keras. int8: --model=RUN/export/onnx_int8.",
 )
 
 

@@ -4,8 +4,8 @@ python scripts/export.py --model=runs/quickstart --formats=onnx,litert --precisi
 
 Of a run directory the exports go into its folder `export/`: `saved_model/`, `onnx/`, `onnx_int8/`,
 `litert/`, `litert_int8/`; of a run of the recipe D0, which has a student for each language, into
-`export/<language>/`. predict.py and evaluate.py take them by `--runtime`. ONNX and LiteRT want a
-package each: pip install '.[onnx]' or '.[litert]'.
+`export/<language>/`. predict.py and evaluate.py take them by `--runtime`, in int8 by `--model`:
+their folder. ONNX and LiteRT want a package each: pip install '.[onnx]' or '.[litert]'.
 """
 
 import functools
@@ -29,7 +29,10 @@ _PACKAGES = {
 }
 
 flags.DEFINE_string(
-    "model", None, "Run directory, or folder of a student or teacher.", required=True
+    "model",
+    None,
+    "Run directory; with --output_dir any model's folder.",
+    required=True,
 )
 flags.DEFINE_list("formats", None, f"Some of {', '.join(EXPORTS)}.", required=True)
 flags.DEFINE_list(
@@ -103,9 +106,10 @@ def _models(model: Path) -> dict[Path, Path]:
         return {model / "export": model}
     students = sorted(model.glob("languages/*/student/config.json"))
     if not students:
+        if (model / "model.safetensors").is_file():
+            raise InputError(f"{model}: is a model and no run: say by --output_dir where it goes")
         raise InputError(
-            f"{model}: no finished run, it holds no student; of another folder give --output_dir "
-            "for the exports"
+            f"{model}: no finished run, it holds no student; the command that began a run goes on"
         )
     languages = [path.parents[1] for path in students]
     return {model / "export" / language.name: language for language in languages}

@@ -49,7 +49,10 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("batch_size", 128, "Lines that the model gets at once.", lower_bound=1)
 flags.DEFINE_enum(
-    "runtime", None, RUNTIMES, "Default: what --model is; of a run, its student in Keras."
+    "runtime",
+    None,
+    RUNTIMES,
+    "Default: what --model is; of a run, its student in Keras. int8: --model=RUN/export/onnx_int8.",
 )
 
 _STANDARD = "-"

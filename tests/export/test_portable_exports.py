@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -221,6 +222,28 @@ def exports(trained, pair_classifier, transformer_tagger, tmp_path_factory):
         export(trained, folder / form / "int8", precision="int8")
     export_onnx(pair_classifier, folder / "onnx" / "pairs_int8", precision="int8")
     return folder
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+@pytest.mark.parametrize("name", ["tagger", "transformer", "pairs"])
+def test_the_lines_of_the_model_card_run_and_say_what_predict_says(exports, form, name):
+    folder = exports / form / name
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    _, prepare, call = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    known: dict = {}
+    exec((prepare + call).replace("this folder", str(folder)), known)
+    found = known["probabilities"] if form == "onnx" else known["found"]["probabilities"]
+    (given,) = known["given"]
+    (expected,) = load_predictor(folder).predict(
+        [tuple(map(" ".join, given)) if name == "pairs" else " ".join(given)]
+    )
+    best = found[0].argmax(-1)
+    if name == "pairs":
+        assert expected.label == load_predictor(folder).labels[best]
+        return
+    first = [known["pieces"][0].word_ids.index(word) for word in range(len(given))]
+    labels = (folder / "labels.tsv").read_text(encoding="utf-8").split("\n")
+    assert [labels[best[place]] for place in first] == list(expected.tags)
 
 
 @pytest.mark.parametrize("form", EXPORTERS)

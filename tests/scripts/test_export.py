@@ -61,7 +61,7 @@ def test_unknown_formats_are_refused(export, run_directory, arguments, message):
 def test_outside_a_run_a_folder_must_be_given(export, run_directory, tmp_path):
     done = export(f"--model={run_directory / 'student'}", "--formats=onnx")
     assert done.returncode == 2
-    assert "no finished run, it holds no student" in done.stderr
+    assert "is a model and no run" in done.stderr
     student, output = run_directory / "student", tmp_path / "served"
     done = export(f"--model={student}", "--formats=onnx", f"--output_dir={output}")
     assert done.returncode == 0, done.stderr

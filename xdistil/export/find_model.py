@@ -54,6 +54,8 @@ def find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
     """
     if runtime is not None and runtime not in RUNTIMES:
         raise InputError(f"unknown runtime {runtime!r}: expected one of {', '.join(RUNTIMES)}")
+    if path.is_file():
+        raise InputError(f"{path}: is a file: give the folder that it lies in")
     if not path.is_dir():
         raise InputError(
             f"{path}: no such folder: give a run directory, a student or an exported model"
@@ -89,7 +91,9 @@ def _exported(path: Path, runtime: str) -> Path:
             f"of them, such as {per_language[0].parent}"
         )
     advice = "scripts/export.py writes it, or use --runtime=keras"
-    if not (path / "student" / "config.json").is_file():
+    if (path / "model.safetensors").is_file():
+        advice = "scripts/export.py --output_dir writes it elsewhere, or use --runtime=keras"
+    elif not (path / "student" / "config.json").is_file():
         advice = "finish the run first, the same command again goes on"
     raise InputError(
         f"{path}: no {export.noun} in it: expected {export.file} there or in "

@@ -92,6 +92,12 @@ PAIR_CLASSIFIER_USE = Use(
     ),
 )
 
+# The inputs by their names in the library tokenizers.
+_IN_TOKENIZERS = {
+    "token_ids": "ids",
+    "padding_mask": "attention_mask",
+    "segment_ids": "type_ids",
+}
 _IDS_TEXT = """\
 ```python
 import xdistil
@@ -100,10 +106,20 @@ predictor = xdistil.load_predictor("this folder")
 print(next(predictor.predict([{example}])))
 ```
 
-Without xdistil: cut the text at white space into words, and encode these by `tokenizer.json`
-(library `tokenizers`: `Tokenizer.from_file("tokenizer.json").encode({words}, is_pretokenized=True)`
-gives `ids`, `attention_mask`, `type_ids`, and the word of each piece as `word_ids`). Pad at the
-right.
+Without xdistil, here in Python; the library `tokenizers` is there for Rust and others too:
+
+```python
+import numpy as np
+import tokenizers
+
+tokenizer = tokenizers.Tokenizer.from_file("this folder/tokenizer.json")
+tokenizer.encode_special_tokens = True  # a [SEP] that stands in the text is text
+tokenizer.enable_truncation({seq_len})  # of the pieces, special ones included
+tokenizer.enable_padding(pad_id={pad_id})
+given = [{given}]
+pieces = tokenizer.encode_batch(given, is_pretokenized=True)
+{arrays}
+```
 
 ```python
 {call}
@@ -142,7 +158,7 @@ import tensorflow as tf
 signatures = tf.saved_model.load("this folder").signatures
 found = signatures["serving_default"]({arguments})
 print(found["probabilities"], signatures["labels"]()["labels"])""",
-    "{name}=...",
+    "{name}=tf.constant({name})",
     "The signature\n`labels` takes nothing and gives the names of the classes in this order.",
 )
 ONNX = IdsFormat(
@@ -156,21 +172,22 @@ import onnxruntime
 session = onnxruntime.InferenceSession("this folder/model.onnx")
 logits, probabilities = session.run(["logits", "probabilities"], {{{arguments}}})
 print(probabilities, session.get_modelmeta().custom_metadata_map["labels"].split("\\t"))""",
-    '"{name}": ...',
+    '"{name}": {name}',
     "The file's metadata\n`labels` hold the names of the classes in this order, tabs between.",
 )
 LITERT = IdsFormat(
     "litert",
     "`model.tflite` takes token ids; batch and length may be of any size in each call, up to the\n"
-    "longest input. It needs LiteRT (TensorFlow Lite) and its built-in operators alone; the\n"
-    "tokenizer lies beside it.",
+    "longest input, but not zero. It needs LiteRT (TensorFlow Lite) and its built-in operators\n"
+    "alone; the tokenizer lies beside it. An interpreter without signatures wants the inputs\n"
+    "resized before it allocates its tensors.",
     """\
 from ai_edge_litert.interpreter import Interpreter
 
 run = Interpreter("this folder/model.tflite").get_signature_runner()
 found = run({arguments})
 print(found["probabilities"])""",
-    "{name}=...",
+    "{name}={name}",
     "The names of the\nclasses in this order are the `class_names` of task.json.",
 )
 
@@ -187,9 +204,16 @@ def ids_use(task: Task, input_names: Sequence[str], form: IdsFormat = SAVED_MODE
     base = TAGGER_USE if per_piece else CLASSIFIER_USE
     if getattr(task, "pairs", False):
         base = PAIR_CLASSIFIER_USE
+    of_pairs = base is PAIR_CLASSIFIER_USE
     text = _IDS_TEXT.format(
-        example='"Ada lives in Turin"' if base is not PAIR_CLASSIFIER_USE else '("One", "Two")',
-        words="words" if base is not PAIR_CLASSIFIER_USE else "words, words_of_second",
+        seq_len=task.encoder.seq_len,
+        pad_id=task.encoder.pad_id,
+        given='("It rains".split(), "It is dry".split())' if of_pairs else '"Ada lives".split()',
+        arrays="\n".join(
+            f"{name} = np.array([one.{_IN_TOKENIZERS[name]} for one in pieces], np.int32)"
+            for name in input_names
+        ),
+        example='("One", "Two")' if of_pairs else '"Ada lives in Turin"',
         call=form.call.format(
             arguments=", ".join(form.argument.format(name=name) for name in input_names)
         ),
@@ -198,7 +222,10 @@ def ids_use(task: Task, input_names: Sequence[str], form: IdsFormat = SAVED_MODE
         if "segment_ids" in input_names
         else "",
         shape="(batch, length, classes)" if per_piece else "(batch, classes)",
-        more=" The tag of a word is that of its first piece." if per_piece else "",
+        more="\nThe tag of a word is that of its first piece (see `word_ids`), and O where it has\n"
+        "none: beyond the longest input, or all invisible."
+        if per_piece
+        else "",
     )
     return dataclasses.replace(base, text=text, needs=form.needs, library=form.library)
 
