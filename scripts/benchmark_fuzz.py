@@ -180,34 +180,15 @@ def _file_cases(
     return cases
 
 
-def _read_tagged(path: Path) -> Any:
-    from xdistil.data import read_tagged
+def _reads(name: str, **options: Any) -> Callable[[Path], Any]:
+    """Reads a file to its end by a reader of `xdistil.data`."""
 
-    return sum(1 for _ in read_tagged(str(path)))
+    def read(path: Path) -> Any:
+        import xdistil.data
 
+        return sum(1 for _ in getattr(xdistil.data, name)(str(path), **options))
 
-def _read_plain(path: Path) -> Any:
-    from xdistil.data import read_text
-
-    return sum(1 for _ in read_text(str(path)))
-
-
-def _read_labeled(path: Path) -> Any:
-    from xdistil.data import read_labeled_text
-
-    return sum(1 for _ in read_labeled_text(str(path)))
-
-
-def _read_pairs(path: Path) -> Any:
-    from xdistil.data import read_labeled_text
-
-    return sum(1 for _ in read_labeled_text(str(path), pairs=True))
-
-
-def _read_unlabeled(path: Path) -> Any:
-    from xdistil.data import read_unlabeled_text
-
-    return sum(1 for _ in read_unlabeled_text(str(path)))
+    return read
 
 
 def _read_labels(path: Path) -> Any:
@@ -294,11 +275,11 @@ def _saved_model_cases(
 
 _TEXTS = (".tsv", ".csv", ".jsonl", ".txt")
 TARGETS = {
-    "read_tagged": _file_cases((".tsv", ".conll", ".jsonl", ".bio", ".txt"), _read_tagged),
-    "read_text": _file_cases((".txt",), _read_plain),
-    "read_labeled_text": _file_cases(_TEXTS, _read_labeled),
-    "read_pairs": _file_cases(_TEXTS, _read_pairs),
-    "read_unlabeled_text": _file_cases(_TEXTS, _read_unlabeled),
+    "read_tagged": _file_cases((".tsv", ".conll", ".jsonl", ".bio", ".txt"), _reads("read_tagged")),
+    "read_text": _file_cases((".txt",), _reads("read_text")),
+    "read_labeled_text": _file_cases(_TEXTS, _reads("read_labeled_text")),
+    "read_pairs": _file_cases(_TEXTS, _reads("read_labeled_text", pairs=True)),
+    "read_unlabeled_text": _file_cases(_TEXTS, _reads("read_unlabeled_text")),
     "labels": _file_cases((".tsv", ".txt"), _read_labels),
     "word_vectors": _file_cases((".vec", ".txt"), _read_vectors),
     "encoding": _encoding_cases,

@@ -13,14 +13,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny_models import (
     CLASSES,
     LAYER,
+    LENGTHS,
     VOCABULARY,
     pointwise_student,
     sentences,
+    tagged_data,
+    tagged_example,
     tiny_student,
-    tiny_teacher,
 )
 
-from xdistil.data.examples import EncodedExample
 from xdistil.data.record_batches import iterate_batches, iterate_examples
 from xdistil.data.records import RecordStore, write_records
 from xdistil.distillation import frozen_states, stage_trainer
@@ -35,14 +36,12 @@ from xdistil.distillation.stage_data import StageData, StageSettings
 from xdistil.distillation.stage_directory import StageDirectory
 from xdistil.distillation.stage_trainer import StageTrainer
 from xdistil.distillation.stages import OptimizerSettings, Stage
-from xdistil.distillation.targets import compute_targets
 from xdistil.errors import StorageError
 from xdistil.models import EncoderConfig
 from xdistil.models.bilstm_text import BiLSTMTextStudent
 from xdistil.models.transformer import TransformerStudent
 from xdistil.models.transformer_text import TransformerTextStudent
 
-LENGTHS = (6, 10)
 OF_TAGGER = (
     (1.0, LabelCrossEntropy()),
     (1.0, LogitsRegression()),
@@ -51,55 +50,33 @@ OF_TAGGER = (
 OF_TEXTS = ((1.0, LabelCrossEntropy(positions="labeled_texts")),)
 
 
-def examples(count, seed, of_texts=False):
-    for ids in sentences(count, seed=seed):
-        starts = np.zeros(len(ids), np.uint8)
-        starts[1:-1] = 1
-        labels = np.full(len(ids), -1, np.int32)
-        labels[0 if of_texts else slice(1, -1)] = ids[0 if of_texts else slice(1, -1)] % CLASSES
-        yield EncodedExample(ids, starts, np.flatnonzero(starts).astype(np.int32), labels)
+def examples(count, seed):
+    return [tagged_example(ids) for ids in sentences(count, seed=seed)]
 
 
 @pytest.fixture(scope="module")
 def of_tagger(tmp_path_factory):
-    folder, teacher = tmp_path_factory.mktemp("stores"), tiny_teacher()
-
-    def store(name, seed, count):
-        return compute_targets(
-            folder / name,
-            list(examples(count, seed)),
-            teacher=teacher,
-            text=name,
-            outputs=("logits", f"hidden_states_{LAYER}"),
-            lengths=LENGTHS,
-            shard_size=16,
-        )
-
-    return StageData([store("train", 1, 40)], [store("dev", 2, 12)], LENGTHS)
+    return tagged_data(tmp_path_factory.mktemp("stores"))
 
 
 @pytest.fixture(scope="module")
 def of_texts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
-    stores = [
-        write_records(folder / name, examples(count, seed, of_texts=True), key=name, shard_size=16)
-        for name, seed, count in (("train", 1, 40), ("dev", 2, 12))
-    ]
-    return StageData(stores[:1], stores[1:], LENGTHS)
+
+    def store(name, seed, count):
+        found = examples(count, seed)
+        for example in found:
+            example.labels[:] = -1
+            example.labels[0] = example.token_ids[0] % CLASSES
+        return write_records(folder / name, found, key=name, shard_size=16)
+
+    return StageData([store("train", 1, 40)], [store("dev", 2, 12)], LENGTHS)
 
 
 def text_student(dropout=0.0):
+    settings = tiny_student(dropout=dropout).get_config()
     keras.utils.set_random_seed(2)
-    return BiLSTMTextStudent(
-        vocabulary_size=VOCABULARY,
-        num_classes=CLASSES,
-        embedding_dim=6,
-        hidden_dim=8,
-        representation_dim=16,
-        dropout=dropout,
-        pooling="max",
-        boundary_token_ids=(7,),
-    )
+    return BiLSTMTextStudent(**settings, pooling="max", boundary_token_ids=(7,))
 
 
 def a_stage(**changes):
@@ -235,7 +212,7 @@ def test_states_stand_at_their_examples(of_tagger, tmp_path):
         real = features["padding_mask"].astype(bool)
         expected = student.states_below(features).numpy()
         np.testing.assert_allclose(targets[FROZEN][real], expected[real], atol=1e-3)
-    plain = list(examples(40, 1))
+    plain = examples(40, 1)
     for one, other in zip(plain, iterate_examples(stores[0]), strict=True):
         np.testing.assert_array_equal(one.token_ids, other.token_ids)
         np.testing.assert_array_equal(one.word_positions, other.word_positions)

@@ -11,16 +11,17 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_models import (
-    CLASSES,
     LAYER,
+    LENGTHS,
     pointwise_student,
     sentences,
+    tagged_data,
+    tagged_example,
     tiny_student,
     tiny_teacher,
 )
 
 from xdistil.data.batching import sized
-from xdistil.data.examples import EncodedExample
 from xdistil.data.records import write_records
 from xdistil.distillation.losses import (
     LabelCrossEntropy,
@@ -32,38 +33,14 @@ from xdistil.distillation.stage_directory import StageDirectory
 from xdistil.distillation.stage_trainer import StageTrainer
 from xdistil.distillation.stages import OptimizerSettings, Stage
 from xdistil.distillation.state import read_state
-from xdistil.distillation.targets import compute_targets
 from xdistil.errors import InputError
 
-LENGTHS = (6, 10)
 LOSSES = ((1.0, LabelCrossEntropy()), (1.0, LogitsRegression()))
-
-
-def example(ids):
-    starts = np.zeros(len(ids), np.uint8)
-    starts[1:-1] = 1
-    labels = np.full(len(ids), -1, np.int32)
-    labels[1:-1] = ids[1:-1] % CLASSES
-    return EncodedExample(ids, starts, np.arange(1, len(ids) - 1, dtype=np.int32), labels)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stores")
-    teacher = tiny_teacher()
-
-    def store(name, seed, count):
-        return compute_targets(
-            folder / name,
-            [example(ids) for ids in sentences(count, seed=seed)],
-            teacher=teacher,
-            text=name,
-            outputs=("logits", f"hidden_states_{LAYER}"),
-            lengths=LENGTHS,
-            shard_size=16,
-        )
-
-    return StageData([store("train", 1, 40)], [store("dev", 2, 12)], LENGTHS)
+    return tagged_data(tmp_path_factory.mktemp("stores"))
 
 
 def stage(**changes):
@@ -292,7 +269,7 @@ def test_events_hold_the_scalars_of_every_epoch(data, tmp_path):
 
 
 def test_stores_without_teacher_outputs_serve_labels_alone(tmp_path):
-    examples = [example(ids) for ids in sentences(20)]
+    examples = [tagged_example(ids) for ids in sentences(20)]
     store = write_records(tmp_path / "store", examples, key="k")
     the_stage = stage(losses=LOSSES[:1], monitor="metric", epochs=1)
     record = trainer(tmp_path / "stage", StageData([store], [], LENGTHS), the_stage).run()

@@ -3,9 +3,14 @@
 import keras
 import numpy as np
 
+from xdistil.data.examples import EncodedExample
+from xdistil.distillation.stage_data import StageData
+from xdistil.distillation.targets import compute_targets
 from xdistil.models import BiLSTMStudent, EncoderConfig, Teacher
 
 VOCABULARY, CLASSES, LAYER = 40, 5, 2
+#: Of the buckets of `tagged_data`.
+LENGTHS = (6, 10)
 
 
 def tiny_teacher(seed: int = 1) -> Teacher:
@@ -75,6 +80,33 @@ def sentences(count: int, seed: int = 3, longest: int = 9) -> list[np.ndarray]:
         random.integers(5, VOCABULARY, size=random.integers(3, longest + 1)).astype(np.int32)
         for _ in range(count)
     ]
+
+
+def tagged_example(ids: np.ndarray) -> EncodedExample:
+    """A sentence of words of one piece, each with a label that its piece decides."""
+    starts = np.zeros(len(ids), np.uint8)
+    starts[1:-1] = 1
+    labels = np.full(len(ids), -1, np.int32)
+    labels[1:-1] = ids[1:-1] % CLASSES
+    return EncodedExample(ids, starts, np.arange(1, len(ids) - 1, dtype=np.int32), labels)
+
+
+def tagged_data(folder) -> StageData:
+    """Train and dev with a teacher's logits and hidden states, as stages read them."""
+    teacher = tiny_teacher()
+    train, dev = (
+        compute_targets(
+            folder / name,
+            [tagged_example(ids) for ids in sentences(count, seed=seed)],
+            teacher=teacher,
+            text=name,
+            outputs=("logits", f"hidden_states_{LAYER}"),
+            lengths=LENGTHS,
+            shard_size=16,
+        )
+        for name, seed, count in (("train", 1, 40), ("dev", 2, 12))
+    )
+    return StageData([train], [dev], LENGTHS)
 
 
 def padded_batch(rows: list[np.ndarray], length: int, empty_rows: int = 0):

@@ -235,7 +235,9 @@ def test_a_configuration_builds_nothing_but_our_models(trained, tmp_path, canary
     assert not canary.exists()
 
 
-def test_code_beside_a_checkpoint_stays_where_it_is(encoders, tmp_path, canary):
+@pytest.fixture
+def checkpoint(encoders, tmp_path):
+    """A checkpoint in hub format."""
     folder = tmp_path / "checkpoint"
     encoder = encoders["cased"]
     encoder.save(folder)
@@ -243,31 +245,28 @@ def test_code_beside_a_checkpoint_stays_where_it_is(encoders, tmp_path, canary):
         vocabulary_size=encoder.vocabulary_size, hidden_dim=8, num_layers=1, num_heads=2
     )
     write_checkpoint(folder, Teacher(config, num_classes=2).encoder, architecture="encoder")
-    settings = json.loads((folder / "config.json").read_text("utf-8"))
+    return folder
+
+
+def test_code_beside_a_checkpoint_stays_where_it_is(checkpoint, canary):
+    settings = json.loads((checkpoint / "config.json").read_text("utf-8"))
     settings["auto_map"] = {"AutoModel": "canary.Sing", "AutoConfig": "canary.Sing"}
-    (folder / "config.json").write_text(json.dumps(settings))
-    shutil.copy(canary.with_name("canary.py"), folder / "canary.py")
+    (checkpoint / "config.json").write_text(json.dumps(settings))
+    shutil.copy(canary.with_name("canary.py"), checkpoint / "canary.py")
     # A pickle that would sing, beside the weights.
-    (folder / "pytorch_model.bin").write_bytes(b"ccanary\nsing\n(tR.")
-    (folder / "training_args.bin").write_bytes(b"ccanary\nsing\n(tR.")
-    Teacher.from_preset(folder, labels=["O", "B-X"])
-    (folder / "model.safetensors").unlink()
+    (checkpoint / "pytorch_model.bin").write_bytes(b"ccanary\nsing\n(tR.")
+    (checkpoint / "training_args.bin").write_bytes(b"ccanary\nsing\n(tR.")
+    Teacher.from_preset(checkpoint, labels=["O", "B-X"])
+    (checkpoint / "model.safetensors").unlink()
     with pytest.raises(InputError, match="a pickle, which can run code"):
-        Teacher.from_preset(folder, labels=["O", "B-X"])
-    assert not canary.exists() and not (folder / "sung").exists()
+        Teacher.from_preset(checkpoint, labels=["O", "B-X"])
+    assert not canary.exists() and not (checkpoint / "sung").exists()
 
 
-def test_the_pieces_of_a_checkpoint_lie_in_its_folder(encoders, tmp_path):
-    folder = tmp_path / "checkpoint"
-    encoder = encoders["cased"]
-    encoder.save(folder)
-    config = EncoderConfig(
-        vocabulary_size=encoder.vocabulary_size, hidden_dim=8, num_layers=1, num_heads=2
-    )
-    write_checkpoint(folder, Teacher(config, num_classes=2).encoder, architecture="encoder")
-    shutil.move(folder / "model.safetensors", tmp_path / "outside.safetensors")
+def test_the_pieces_of_a_checkpoint_lie_in_its_folder(checkpoint, tmp_path):
+    shutil.move(checkpoint / "model.safetensors", tmp_path / "outside.safetensors")
     for name in ("../outside.safetensors", str(tmp_path / "outside.safetensors"), ".."):
         index = {"weight_map": {"embeddings.word_embeddings.weight": name}}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
         with pytest.raises(InputError, match="expected a bare file name"):
-            Teacher.from_preset(folder, labels=["O", "B-X"])
+            Teacher.from_preset(checkpoint, labels=["O", "B-X"])

@@ -59,10 +59,7 @@ class EncodedText:
 
     def recall_truncation(self, name: str, folder: Path) -> None:
         """Takes over the count of a call that read the text before this one."""
-        for key, file, task in (
-            (name, _FILE, self._task),
-            (_of_student(name), _STUDENT_FILE, self._student_task),
-        ):
+        for key, file, task in self.views(name):
             workers = range(Workers.current().count)
             parts = [read_json(folder / f"worker-{worker}.{file}") for worker in workers]
             if len(parts) == 1:  # one worker may finish what several began
@@ -80,12 +77,18 @@ class EncodedText:
         encoded = self._encode("transfer", examples, folder)
         return self._as_student("transfer", again, encoded, folder)
 
-    def views(self) -> list[tuple[str, str, Task]]:
-        """How the transfer text is read: by the teacher, and by a student that reads otherwise.
-        Key of `truncation`, name of its file, task."""
-        views = [("transfer", _FILE, self._task)]
+    def views(self, name: str) -> list[tuple[str, str, Task]]:
+        """How a text is read: by the teacher, and by a student that reads otherwise.
+
+        Args:
+            name: `transfer`, `labeled` or `dev`.
+
+        Returns:
+            For each, its key in `truncation`, the name of its file, and its task.
+        """
+        views = [(name, _FILE, self._task)]
         if self._student_task is not None:
-            views.append((_of_student("transfer"), _STUDENT_FILE, self._student_task))
+            views.append((_of_student(name), _STUDENT_FILE, self._student_task))
         return views
 
     @property
@@ -145,6 +148,7 @@ class _SharedTransfer:
     def __init__(self, text: EncodedText, folder: Path, workers: Workers):
         self.text = text
         self.folder = folder
+        self.views = text.views("transfer")
         self.prefix = f"worker-{workers.index}."
 
     def __iter__(self) -> Iterator[EncodedExample]:
@@ -154,14 +158,14 @@ class _SharedTransfer:
     def chunks(
         self, size: int, wanted: Callable[[int], bool]
     ) -> Iterator[list[EncodedExample] | int]:
-        reports = [TruncationReport() for _ in self.text.views()]
+        reports = [TruncationReport() for _ in self.views]
         examples = iter(self.text.data.transfer())
         for index in itertools.count():
             part = list(itertools.islice(examples, size))
             if not part:
                 break
             yield self._encoded(part, reports) if wanted(index) else len(part)
-        for (_, file, _), report in zip(self.text.views(), reports, strict=True):
+        for (_, file, _), report in zip(self.views, reports, strict=True):
             write_json(
                 make_folder(self.folder) / f"{self.prefix}{file}", dataclasses.asdict(report)
             )
@@ -171,7 +175,7 @@ class _SharedTransfer:
     ) -> list[EncodedExample]:
         teacher, *student = (
             list(task.encode(part, report))
-            for (_, _, task), report in zip(self.text.views(), reports, strict=True)
+            for (_, _, task), report in zip(self.views, reports, strict=True)
         )
         if not student:
             return teacher

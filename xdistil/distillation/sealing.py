@@ -42,6 +42,8 @@ def verify_seal(path: pathlib.Path) -> None:
     for folder in sorted(own):
         # A kill may have come before the files that follow their checksums.
         advice = f"remove {folder} and give the same command again, which makes it again"
+        if folder.parent.name == "stages":
+            advice = f"remove {folder} and the stages after it; the same command makes them again"
         verify_checksums(folder, advice, may_be_gone=True)
     # What was removed on purpose, to save room, is made again where it is wanted.
     advice = "put it back, or begin anew with --overwrite"
