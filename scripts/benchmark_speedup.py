@@ -45,7 +45,7 @@ def define_flags() -> None:
     flags.DEFINE_list("batch_sizes", ["32", "1"], "Sentences a call.")
     flags.DEFINE_list(
         "runtimes",
-        [*RUNTIMES, *([ONNX] if importlib.util.find_spec("onnxruntime") else [])],
+        installed_runtimes(),
         "Tried for each model; the best one counts. `onnx`: its export, where installed.",
     )
     flags.DEFINE_integer("repeats", 20, "Rounds.", lower_bound=1)
@@ -54,6 +54,11 @@ def define_flags() -> None:
     flags.register_validator(
         "runtimes", are_runtimes, f"expected one or several of {','.join(_ALL)}"
     )
+
+
+def installed_runtimes() -> list[str]:
+    """The runtimes that can be measured here."""
+    return [*RUNTIMES, *([ONNX] if importlib.util.find_spec("onnxruntime") else [])]
 
 
 def are_sizes(values: list[str]) -> bool:

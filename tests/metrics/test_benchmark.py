@@ -242,6 +242,44 @@ def test_variants_run_with_their_flags_and_their_reports_are_compared(stand_in, 
     assert line == ["20x100", "80.00", "100.0%", "100", "10.0x", "2.00", "3", "6", "60", "2.0"]
 
 
+def test_students_of_both_kinds_have_names_and_flags_of_their_own():
+    from benchmark_students import transformer_flags, variants
+
+    assert variants(["2x16"], ["2x16"], ["--seed=3"]) == {
+        "2x16": ["--embedding_dim=2", "--hidden_dim=16", "--nomeasure_latency"],
+        "transformer-2x16": [
+            *("--student=transformer", "--num_layers=2", "--hidden_dim=16"),
+            *("--embedding_dim=16", "--seed=3", "--nomeasure_latency"),
+        ],
+    }
+    with pytest.raises(InputError, match=r"--transformers: '2x' is no size; .* such as 3x160"):
+        transformer_flags("2x")
+
+
+def test_students_are_timed_in_turns_each_in_its_fastest_runtime(tmp_path, monkeypatch):
+    import benchmark_students
+    from benchmark_inference import as_tagger
+
+    from xdistil.models.bilstm import BiLSTMStudent
+
+    flags = types.SimpleNamespace(
+        runtimes=["graph", "xla"], batch_sizes=["1", "2"], sequence_length=8, repeats=3
+    )
+    for module in ("benchmark_students", "benchmark_speedup"):
+        monkeypatch.setattr(f"{module}.FLAGS", flags)
+    folders = {}
+    for name, hidden_dim in (("small", 4), ("large", 256)):
+        student = BiLSTMStudent(
+            40, 3, embedding_dim=4, hidden_dim=hidden_dim, representation_dim=hidden_dim
+        )
+        as_tagger(student).save(tmp_path / name / "student")
+        folders[name] = tmp_path / name
+    times = benchmark_students.side_by_side(folders)
+    assert list(times) == ["small", "large"]
+    assert all(set(row) == {"1", "2"} for row in times.values())
+    assert all(milliseconds > 0 for row in times.values() for milliseconds in row.values())
+
+
 def test_the_student_to_be_timed_keeps_as_many_pieces_as_asked():
     import benchmark_speedup
 
