@@ -56,7 +56,7 @@ def run_program(
         flags: its flags.
         log: file that gets what it prints; it is appended to.
         kill_after: send SIGKILL after so many seconds, if it still runs then.
-        program: `ner`, `classification` or `pairs`.
+        program: `ner`, `classification`, `pairs` or `pretraining`.
 
     Returns:
         How it ended.

@@ -6,7 +6,7 @@ import logging
 
 from absl import flags
 from student_plan import StudentPlan, cut_alike
-from teacher_source import TeacherSource
+from teacher_source import TeacherSource, check_seq_len
 
 from xdistil.data.encoding import TextEncoder
 from xdistil.distillation.continued_settings import ContinuedStudentSettings
@@ -31,11 +31,9 @@ class ContinuedStudent:
         self.trained: TrainedModel = load(FLAGS.continue_from)
         self.model = self.trained.model
         self.is_transformer = isinstance(self.model, EncoderStudent)
-        if self.is_transformer and self.model.encoder_config.max_length < FLAGS.seq_len:
-            raise InputError(
-                f"--seq_len={FLAGS.seq_len}: the student {FLAGS.continue_from} reads at most "
-                f"{self.model.encoder_config.max_length} word pieces; lower --seq_len."
-            )
+        if self.is_transformer:
+            longest = self.model.encoder_config.max_length
+            check_seq_len(longest, f"student {FLAGS.continue_from}")
         old = self.trained.task.encoder
         self.encoder = TextEncoder(
             old.tokenizer, FLAGS.seq_len, special_tokens=old.special_tokens, config=old.config

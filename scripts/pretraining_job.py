@@ -2,19 +2,16 @@
 
 import functools
 import hashlib
-import itertools
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
 from absl import flags
 from device_flags import shared_directory, strategy_scope
 from pretraining_flags import IRRELEVANT_FLAGS, RULES
+from teacher_source import checkpoint_digest, encoder_of
 
-from xdistil.data.atomic_files import sha256_of_file
-from xdistil.data.encoding import TextEncoder
 from xdistil.data.masking import MaskingSettings
 from xdistil.data.pretraining_text import PretrainingText, TextSettings, write_pretraining_text
 from xdistil.data.readers import refuse_shared_files
@@ -60,18 +57,7 @@ class PretrainingJob:
         self.folder = find_checkpoint(FLAGS.teacher)
         checkpoint = Checkpoint(self.folder)
         self.teacher_config = checkpoint.encoder_config
-        self.encoder = TextEncoder.from_folder(self.folder, seq_len=FLAGS.seq_len)
-        if FLAGS.seq_len > self.teacher_config.max_length:
-            raise InputError(
-                f"--seq_len={FLAGS.seq_len}: the teacher {self.folder} reads at most "
-                f"{self.teacher_config.max_length} word pieces; lower --seq_len."
-            )
-        if self.encoder.vocabulary_size > self.teacher_config.vocabulary_size:
-            raise InputError(
-                f"{self.folder}: its tokenizer has {self.encoder.vocabulary_size} word pieces, its "
-                f"model only {self.teacher_config.vocabulary_size} embeddings; put the tokenizer "
-                "of this checkpoint beside it."
-            )
+        self.encoder = encoder_of(checkpoint, "teacher")
         self.layers = None
         if FLAGS.train == "student":
             self.layers = self._layers()
@@ -201,8 +187,7 @@ class PretrainingJob:
         )
 
     def _teacher_fingerprint(self) -> str:
-        files = sorted([*Path(self.folder).glob("*.safetensors"), self.folder / "config.json"])
-        return _fingerprint(itertools.chain([self.encoder.fingerprint], map(sha256_of_file, files)))
+        return checkpoint_digest(self.folder, self.encoder.fingerprint, separator="\n")
 
     def _report(
         self,

@@ -68,10 +68,17 @@ def _check_flags() -> None:
             raise InputError(f"--{name} is for --recipe={' or '.join(recipes)}.")
     if FLAGS.fresh_head and FLAGS.recipe not in _ENDS_IN_LABELS:
         raise InputError(
-            "--fresh_head wants a stage on labels after others: --recipe=D4.1 or D4.2."
+            "--fresh_head wants a stage on labels after others: --recipe="
+            f"{' or '.join(_ENDS_IN_LABELS)}."
         )
     if FLAGS.unfreeze_representation and FLAGS.recipe not in _BEGINS_WITH_REPRESENTATION:
         raise InputError(f"--unfreeze_representation: {FLAGS.recipe} has no such stage of its own.")
+    if FLAGS.recipe == transformer_flags.HIDDEN_STATES:
+        transformer_flags.refuse(
+            ("representation_loss", "teacher_layer"),
+            f"is not for --recipe={FLAGS.recipe}, which compares all hidden states as they are.",
+        )
+    transformer_flags.warn_of_unread_text()
     if FLAGS.smoke:
         shared_flags.limit_to_smoke()
 

@@ -80,17 +80,7 @@ def _from_checkpoint(
     folder = find_checkpoint(FLAGS.teacher)
     checkpoint = Checkpoint(folder)
     config = checkpoint.encoder_config
-    if config.max_length < FLAGS.seq_len:
-        raise InputError(
-            f"--seq_len={FLAGS.seq_len}: the teacher {folder} reads at most {config.max_length} "
-            "word pieces; lower --seq_len."
-        )
-    encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
-    if encoder.vocabulary_size > config.vocabulary_size:
-        raise InputError(
-            f"{folder}: its tokenizer has {encoder.vocabulary_size} word pieces, its model only "
-            f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
-        )
+    encoder = encoder_of(checkpoint, "teacher")
     names = teacher_class.checkpoint_labels(checkpoint)
     problem = names and teacher_class.head_problem(checkpoint)
     if problem:
@@ -125,11 +115,46 @@ def _from_checkpoint(
             str(folder), num_classes=num_classes, dropout=dropout, fresh_head=True
         )
 
-    files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
-    parts = [encoder.fingerprint, *(sha256_of_file(path) for path in files)]
-    digest = hashlib.sha256("".join(parts).encode())
     sizes = (config.num_layers, config.embedding_dim, config.hidden_dim)
-    return TeacherSource(encoder, *sizes, digest.hexdigest(), make, config, folder)
+    digest = checkpoint_digest(folder, encoder.fingerprint)
+    return TeacherSource(encoder, *sizes, digest, make, config, folder)
+
+
+def encoder_of(checkpoint: Checkpoint, whose: str) -> TextEncoder:
+    """The tokenizer beside a checkpoint, at --seq_len.
+
+    Args:
+        checkpoint: The checkpoint.
+        whose: `teacher` or `student`, for errors.
+
+    Raises:
+        InputError: The model reads fewer pieces, or has fewer embeddings than the tokenizer.
+    """
+    folder, config = checkpoint.folder, checkpoint.encoder_config
+    check_seq_len(config.max_length, f"{whose} {folder}")
+    encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
+    if encoder.vocabulary_size > config.vocabulary_size:
+        raise InputError(
+            f"{folder}: its tokenizer has {encoder.vocabulary_size} word pieces, its model only "
+            f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
+        )
+    return encoder
+
+
+def check_seq_len(longest: int, whose: str) -> None:
+    """Raises `InputError` where a model cannot read --seq_len pieces."""
+    if longest < FLAGS.seq_len:
+        raise InputError(
+            f"--seq_len={FLAGS.seq_len}: the {whose} reads at most {longest} word pieces; lower "
+            "--seq_len."
+        )
+
+
+def checkpoint_digest(folder: Path, *parts: str, separator: str = "") -> str:
+    """Changes with a checkpoint's settings and weights, and with `parts`."""
+    files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
+    text = separator.join([*parts, *(sha256_of_file(path) for path in files)])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _from_scratch(

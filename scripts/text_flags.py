@@ -80,6 +80,7 @@ def _check_flags() -> None:
     labels_alone = FLAGS.recipe in transformer_flags.SOFT_RECIPES and not FLAGS.distil_transfer
     if FLAGS.augment and labels_alone:
         raise InputError(f"--augment: --recipe={FLAGS.recipe} reads it with --distil_transfer.")
+    transformer_flags.warn_of_unread_text()
     if FLAGS.augment and FLAGS.recipe == "labels":
         logger.warning(
             "--augment: --recipe=labels does not learn from the new texts, which have no gold "

@@ -1,5 +1,6 @@
 """Flags of transformer students and of the recipes that are meant for them."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from xdistil.data.atomic_files import read_json
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
+logger = logging.getLogger("xdistil")
 TRANSFORMER = "transformer"
 
 #: (1 - alpha) L_CE + alpha L_DS, and beta L_PT beside it; the last compares all layers.
@@ -141,7 +143,7 @@ def check_transformer(bilstm_flags: Sequence[str] = ()) -> None:
             raise InputError(f"--{name} is for --recipe={' or '.join(recipes)}.")
     if FLAGS.recipe in SOFT_RECIPES:
         known = [name for name in _OF_OTHER_STAGES if name in FLAGS]
-        _refuse(known, f"is not for --recipe={FLAGS.recipe}, whose one stage does not read it.")
+        refuse(known, f"is not for --recipe={FLAGS.recipe}, whose one stage does not read it.")
     if FLAGS.recipe in SOFT_RECIPES and FLAGS.alpha is not None and FLAGS.alpha > 1:
         raise InputError(f"--alpha={FLAGS.alpha}: for --recipe={FLAGS.recipe} from 0 to 1.")
     if FLAGS.attention_loss and FLAGS.teacher_targets != "online":
@@ -152,33 +154,46 @@ def check_transformer(bilstm_flags: Sequence[str] = ()) -> None:
     if FLAGS.continue_from:
         _continue(bilstm_flags)
     if FLAGS.student != TRANSFORMER:
-        _refuse(_OWN, "is for --student=transformer.")
+        refuse(_OWN, "is for --student=transformer.")
         if FLAGS.recipe in (*PATIENT_RECIPES, HIDDEN_STATES):
             raise InputError(f"--recipe={FLAGS.recipe} compares layers: --student=transformer.")
         return
-    _refuse(bilstm_flags, "is for BiLSTM students, not for --student=transformer.")
+    refuse(bilstm_flags, "is for BiLSTM students, not for --student=transformer.")
     if FLAGS.student_checkpoint:
-        _refuse(
-            (*_OF_FRESH_ONES, "num_layers"), "is decided by --student_checkpoint; leave it out."
-        )
-        _refuse(("student_layers",), "and --student_checkpoint: give one of the two.")
+        refuse((*_OF_FRESH_ONES, "num_layers"), "is decided by --student_checkpoint; leave it out.")
+        refuse(("student_layers",), "and --student_checkpoint: give one of the two.")
     elif FLAGS.student_layers:
-        _refuse(_OF_FRESH_ONES, "is decided by the teacher, whose layers are taken; leave it out.")
-    elif FLAGS.student_layers_from:
+        refuse(_OF_FRESH_ONES, "is decided by the teacher, whose layers are taken; leave it out.")
+    if FLAGS.student_layers_from and not FLAGS.student_layers:
         raise InputError("--student_layers_from wants --student_layers.")
     _fill_in()
 
 
-def _refuse(names: Sequence[str], why: str) -> None:
+def refuse(names: Sequence[str], why: str) -> None:
+    """Refuses flags that were given.
+
+    Raises:
+        InputError: One was.
+    """
     for name in names:
         if FLAGS[name].present:
             raise InputError(f"--{name} {why}")
 
 
+def warn_of_unread_text() -> None:
+    """Says so where text was named that the recipe does not learn from."""
+    if FLAGS.transfer_file and FLAGS.recipe in SOFT_RECIPES and not FLAGS.distil_transfer:
+        logger.warning(
+            "--transfer_file: --recipe=%s learns from the labeled text alone, as its paper does; "
+            "--distil_transfer adds this one",
+            FLAGS.recipe,
+        )
+
+
 def _continue(bilstm_flags: Sequence[str]) -> None:
     """The kind of student that --continue_from names decides the defaults of training."""
     decided = (*_OWN, *_OF_FRESH_ONES, *bilstm_flags, "student", "dropout", "min_piece_count")
-    _refuse(decided, "is decided by --continue_from; leave it out.")
+    refuse(decided, "is decided by --continue_from; leave it out.")
     folder = Path(FLAGS.continue_from)
     found = [read_json(path / "config.json") for path in (folder / "student", folder)]
     configs = [config for config in found if isinstance(config, dict)]

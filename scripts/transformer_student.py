@@ -1,15 +1,12 @@
 """What the flags say of a transformer student, before its teacher is trained."""
 
 import dataclasses
-import hashlib
 import re
 
 from absl import flags
 from student_plan import StudentPlan, cut_alike
-from teacher_source import TeacherSource
+from teacher_source import TeacherSource, checkpoint_digest, encoder_of
 
-from xdistil.data.atomic_files import sha256_of_file
-from xdistil.data.encoding import TextEncoder
 from xdistil.distillation.transformer_settings import TransformerStudentSettings
 from xdistil.errors import InputError
 from xdistil.models import EncoderConfig
@@ -47,28 +44,16 @@ def plan_transformer(source: TeacherSource, student_class: type[EncoderStudent])
 
 def _from_checkpoint(source: TeacherSource, settings: TransformerStudentSettings) -> StudentPlan:
     folder = find_checkpoint(FLAGS.student_checkpoint)
-    config = Checkpoint(folder).encoder_config
-    encoder = TextEncoder.from_folder(folder, seq_len=FLAGS.seq_len)
-    if config.max_length < FLAGS.seq_len:
-        raise InputError(
-            f"--seq_len={FLAGS.seq_len}: the student {folder} reads at most {config.max_length} "
-            "word pieces; lower --seq_len."
-        )
-    if encoder.vocabulary_size > config.vocabulary_size:
-        raise InputError(
-            f"{folder}: its tokenizer has {encoder.vocabulary_size} word pieces, its model only "
-            f"{config.vocabulary_size} embeddings; put the tokenizer of this checkpoint beside it."
-        )
+    checkpoint = Checkpoint(folder)
+    encoder = encoder_of(checkpoint, "student")
     own = not cut_alike(encoder, source.encoder)
-    files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
-    digest = hashlib.sha256("".join(sha256_of_file(path) for path in files).encode())
     settings = dataclasses.replace(settings, checkpoint=str(folder))
     return _plan(
         settings,
-        config,
+        checkpoint.encoder_config,
         encoder=encoder if own else None,
         origin=f"--student_checkpoint={folder}",
-        fingerprint=digest.hexdigest(),
+        fingerprint=checkpoint_digest(folder),
     )
 
 

@@ -13,6 +13,8 @@ from xdistil.models.encoder import EncoderConfig
 from xdistil.models.layer_choice import chosen_layers
 from xdistil.models.masked_lm import MaskedLM
 from xdistil.models.masked_lm_student import masked_lm_student
+from xdistil.models.pooler import make_pooler
+from xdistil.models.text_teacher import TextTeacher
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "checkpoints"
 FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert")
@@ -123,6 +125,26 @@ def test_a_model_survives_its_config_and_its_checkpoint(tmp_path):
     np.testing.assert_array_equal(again(features())["logits"], model(features())["logits"])
     copy = MaskedLM.from_config(model.get_config())
     assert copy.encoder_config == model.encoder_config
+
+
+def test_the_pooler_of_an_encoder_goes_along(tmp_path, caplog):
+    first = tiny(num_segments=2)
+    pooler = make_pooler(first.encoder_config)
+    write_checkpoint(
+        tmp_path / "first", first.encoder, architecture="encoder", layers={"pooler": pooler}
+    )
+    model = MaskedLM.from_preset(tmp_path / "first")
+    assert not any("pooler" in weight.path for weight in model.weights)
+    write_checkpoint(
+        tmp_path / "second", model.encoder, architecture="masked_lm", layers=model.head_layers
+    )
+    again = MaskedLM.from_preset(tmp_path / "second", need_head=True)
+    np.testing.assert_array_equal(again.head_layers["pooler"].kernel, pooler.kernel)
+    caplog.clear()
+    classifier = TextTeacher.from_preset(tmp_path / "second", num_classes=2)
+    assert "pooler" not in caplog.text
+    for found, expected in zip(classifier.pooler.weights, pooler.weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,29 @@
 """Transformer students as a user starts them: classification, pairs and tagging."""
 
 import json
+import shutil
 import signal
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from forked_programs import ForkedProgram
 from text_programs import TINY, command, error_of, rows, run
 
+from xdistil import load_predictor
+from xdistil.data.encoding import TextEncoder
 from xdistil.data.records import RecordStore
+from xdistil.distillation.recipe_settings import FINE_TUNING
 from xdistil.distillation.state import read_state
-from xdistil.models import Teacher, TextTeacher
+from xdistil.models import EncoderConfig, Teacher, TextTeacher
+from xdistil.models.checkpoint_writer import write_checkpoint
 from xdistil.models.checkpoints import Checkpoint
+from xdistil.models.encoder import Encoder
 from xdistil.report.report import load_report
 from xdistil.tasks import load
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 # Flags of the command line's end win.
 SMALL = [flag for flag in TINY if "hidden_dim=8" not in flag]
 SMALL += ["--teacher_layers=2", "--teacher_epochs=2", "--epochs=1", "--student=transformer"]
@@ -126,6 +135,12 @@ def test_a_checkpoint_with_other_pieces_learns_from_whole_texts(patient, texts, 
     assert sizes["teacher"] <= 70 < sizes["student"]
     told = run("classification", *flags, "--recipe=kd", "--teacher_targets=online", "--overwrite")
     assert "the student's tokenizer cuts words otherwise" in error_of(told)
+    told = run("classification", *flags, "--recipe=kd", "--student_layers_from=finetuned")
+    assert "--student_layers_from wants --student_layers" in error_of(told)
+    words = tagging(tmp_path)
+    tagger = [flag for flag in flags if not flag.startswith(("--data_dir", "--output_dir"))]
+    told = run("ner", *tagger, *words, "--recipe=D4.1", f"--output_dir={tmp_path / 'tags'}")
+    assert "--recipe=D4.1 compares piece by piece (representation)" in error_of(told)
 
 
 def test_a_student_goes_on_for_other_labels_without_a_teacher(patient, texts, tmp_path):
@@ -190,8 +205,105 @@ def test_a_narrow_tagger_learns_representations_through_a_projection(tmp_path):
     for flag in ("teacher_layer=1", "representation_loss=kl", "representation_epochs=2"):
         told = error_of(run("ner", *flags, "--recipe=pkd_skip", f"--{flag}"))
         assert f"--{flag.split('=')[0]} is not for --recipe=pkd_skip" in told
-    attentions = [*flags, "--recipe=hidden_states", "--attention_loss"]
-    assert "--teacher_targets=online" in error_of(run("ner", *attentions))
+    hidden_states = [*flags, "--recipe=hidden_states"]
+    told = error_of(run("ner", *hidden_states, "--attention_loss"))
+    assert "--teacher_targets=online" in told
+    for flag in ("teacher_layer=1", "representation_loss=cosine"):
+        told = error_of(run("ner", *hidden_states, f"--{flag}"))
+        assert f"--{flag.split('=')[0]} is not for --recipe=hidden_states" in told
+
+
+#: A family's encoder, one row for each piece of its tokenizer in the fixtures.
+FAMILIES = {
+    "roberta": {"position_offset": 2, "layer_norm_epsilon": 1e-5, "num_segments": 1},
+    "xlm-roberta": {"position_offset": 2, "layer_norm_epsilon": 1e-5, "num_segments": 1},
+    "albert": {"embedding_dim": 8, "project_embeddings": True, "shared_layers": True},
+    "electra": {"embedding_dim": 8},
+}
+
+
+def checkpoint_of(family, folder):
+    """A folder as the hub has it, with random weights."""
+    shutil.copytree(FIXTURES / "tokenizers" / family, folder)
+    keras.utils.set_random_seed(5)
+    pieces = TextEncoder.from_folder(folder, seq_len=24).vocabulary_size
+    config = EncoderConfig(pieces, 16, 2, 2, max_length=32, family=family, **FAMILIES[family])
+    write_checkpoint(folder, Encoder(config), architecture="encoder")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "flags", "losses"),
+    [
+        (
+            "ner",
+            "roberta",
+            ["--recipe=D4.1", "--student_layers=first", "--num_layers=1"],
+            ["representation", "logits", "labels"],
+        ),
+        (
+            "ner",
+            "electra",
+            ["--recipe=pkd_last", "--student_layers=1,2", "--distil_transfer"],
+            ["labels", "soft_targets", "patience"],
+        ),
+        (
+            "classification",
+            "albert",
+            [
+                "--recipe=hidden_states",
+                "--attention_loss",
+                "--teacher_targets=online",
+                "--embedding_dim=8",
+            ],
+            ["hidden_states", "attentions", "logits", "labels"],
+        ),
+        (
+            "pairs",
+            "xlm-roberta",
+            ["--recipe=distilbert", "--student_layers=2"],
+            ["labels", "soft_targets"],
+        ),
+    ],
+)
+def test_teachers_of_every_family_teach_transformers_by_every_kind_of_recipe(
+    kind, family, flags, losses, texts, tmp_path
+):
+    own = ["teacher", "epochs", "batch_size", "learning_rate"]
+    common = [flag for flag in SMALL if not flag.startswith(tuple(f"--{name}" for name in own))]
+    if kind == "ner":
+        data = tagging(tmp_path)
+    elif kind == "classification":
+        data = [f"--data_dir={texts}", f"--transfer_file={texts / 'transfer.txt'}"]
+    else:
+        for split in ("train", "dev", "test"):
+            lines = ["\t".join(row) for row in rows(split, pairs=True)]
+            (tmp_path / f"{split}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+        data = [f"--data_dir={tmp_path}"]
+    # All but the length of the training is left to the defaults.
+    teacher, out = checkpoint_of(family, tmp_path / family), tmp_path / "run"
+    places = [f"--teacher={teacher}", f"--output_dir={out}"]
+    flags = [*common, *data, *flags, "--teacher_epochs=1", "--epochs=1", *places]
+    done = run(kind, *flags)
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = load_report(out)
+    assert {name for stage in report["stages"] for name in stage["losses"]} == set(losses)
+    (first,) = out.glob("stages/01-*/stage.json")
+    plan = json.loads(first.read_text())
+    expected = FINE_TUNING["optimizer"]
+    assert {name: plan["optimizer"][name] for name in ("name", "learning_rate", "schedule")} == {
+        "name": expected.name,
+        "learning_rate": expected.learning_rate,
+        "schedule": expected.schedule,
+    }
+    assert plan["batch_size"] == FINE_TUNING["batch_size"]
+    # A fresh student of an ALBERT has layers of its own each.
+    written = "electra" if family == "albert" else family
+    assert Checkpoint(out / "export" / "hub").family.name == written
+    runtime = "saved_model" if family == "electra" else "keras"
+    text = ["rain", "today"] if kind == "pairs" else "rain today"
+    (answer,) = load_predictor(out, runtime).predict([text])
+    assert answer
 
 
 def test_what_does_not_go_together_is_one_line(texts, patient, tmp_path):

@@ -18,7 +18,6 @@ class ContinuedStudentSettings:
     Args:
         student: The finished student, of any kind.
         origin: Where it lies, for the model card.
-        own_words: Whether it reads other pieces than the teacher.
 
     Attributes:
         min_piece_count: 0: its vocabulary was pruned when it was made.
@@ -26,7 +25,6 @@ class ContinuedStudentSettings:
 
     student: TrainedModel = dataclasses.field(compare=False, repr=False)
     origin: str
-    own_words: bool = False
     min_piece_count: int = 0
 
     def keeps_head(self, task: Task) -> bool:

@@ -384,7 +384,7 @@ class StageTrainer:
     def save(self, distiller: Distiller, position: Position) -> None:
         """Writes the checkpoint, unless the weights hold NaN."""
         # A step may have left NaN that only the next loss would show: such a state is not kept.
-        if not all(np.isfinite(v.numpy()).all() for v in self.model.trainable_variables):
+        if not all(np.isfinite(v.numpy()).all() for v in distiller.learnt_variables):
             return
         metadata = {"position": json.dumps(dataclasses.asdict(position))}
         state, writes = self._state(distiller), self.workers.is_chief

@@ -72,7 +72,9 @@ def _weighted_sum(
     alpha = _ALPHA if settings.alpha is None else settings.alpha
     if not 0 <= alpha <= 1:
         raise ValueError(f"`alpha` of the recipe {name} must be from 0 to 1, received {alpha}.")
-    soft = SoftTargets(settings.temperature or temperature, settings.logits_positions)
+    if settings.temperature is not None:
+        temperature = settings.temperature
+    soft = SoftTargets(temperature, settings.logits_positions)
     terms = [(1.0 - alpha, labels_loss(settings)), (alpha, soft), *others]
     weights, losses = zip(*((weight, loss) for weight, loss in terms if weight), strict=True)
     data = "both" if settings.distil_transfer else "labeled"

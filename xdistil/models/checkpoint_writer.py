@@ -56,7 +56,8 @@ def write_checkpoint(
     """Writes config.json and model.safetensors, float32, as the encoder's family has them.
 
     `Checkpoint` reads them back, and so do the family's classes in transformers, without a weight
-    missing or left over. The tokenizer is the caller's to write beside them (`TextEncoder.save`).
+    missing or left over (but for the pooler of masked_lm, which its class has no use for). The
+    tokenizer is the caller's to write beside them (`TextEncoder.save`).
 
     Args:
         folder: Made where it is not there. config.json is written last and, where there was one,
@@ -66,9 +67,10 @@ def write_checkpoint(
         layers: What stands above the encoder: Keras layers `head` (tokens), `pooler` and `head`
             (texts), `mlm_dense` and `mlm_norm`, and `mlm_bias`, a variable of shape
             `(vocabulary_size,)` (masked_lm; the output matrix is the word-piece embedding). Of a
-            plain encoder `pooler`, where its family has one and you have it: transformers makes a
-            fresh one otherwise. `pooler` and `mlm_dense` have the activation of their family, or
-            none, where it is applied after them; `mlm_norm` has the encoder's epsilon.
+            plain encoder and of masked_lm `pooler` too, where its family has one and you have it:
+            whoever classifies texts gets a fresh one otherwise. `pooler` and `mlm_dense` have the
+            activation of their family, or none, where it is applied after them; `mlm_norm` has the
+            encoder's epsilon.
         label_names: Names of the classes in the order of the head's rows. None: `LABEL_0`, ...
         pad_token_id: For config.json. None: 0, or what the positions of the family count from.
         head_dropout: Before the head, for config.json. None: the encoder's. A family that has one
@@ -126,7 +128,7 @@ def _check_layers(family: Family, architecture: str, layers: dict[str, Any]) -> 
             f"`architecture` must be one of {', '.join(_LAYERS)}, received {architecture!r}."
         )
     expected = set(_LAYERS[architecture])
-    if architecture == "encoder" and family.pooler_in_encoder:
+    if architecture in ("encoder", "masked_lm") and family.pooler_in_encoder:
         expected |= {"pooler"} & set(layers)
     if set(layers) != expected:
         raise ValueError(

@@ -1,6 +1,5 @@
 """What the transformer students share: kept pieces, still embeddings, layers of a teacher."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from xdistil.errors import InputError
 from xdistil.models.encoder import Encoder, EncoderConfig
 from xdistil.models.encoder_with_head import EncoderWithHead
 from xdistil.models.kept_pieces import KeptPieces
+from xdistil.models.layer_choice import name_in_source
 
 # Settings that show in no weight's shape, or not in every one's.
 _COMPUTATION = (
@@ -153,10 +153,8 @@ class EncoderStudent(EncoderWithHead):
         theirs = source.encoder.named_weights()
         values = []
         for name, variable in self.encoder.named_weights().items():
-            match = re.match(r"layers\.(\d+)\.", name)
-            origin = name
-            if match and not source.encoder_config.shared_layers:
-                origin = f"layers.{layers[int(match[1])] - 1}.{name[match.end() :]}"
+            shared = source.encoder_config.shared_layers
+            origin = name if shared else name_in_source(name, layers)
             if origin not in theirs:
                 raise InputError(f"{origin}: the model to take layers from has no such weight")
             value = keras.ops.convert_to_numpy(theirs[origin])

@@ -1,5 +1,8 @@
 """Which layers of a deep model a shallow one begins with, or is held against."""
 
+import re
+from collections.abc import Sequence
+
 from xdistil.errors import InputError
 
 FIRST, SPREAD = "first", "spread"
@@ -33,6 +36,17 @@ def chosen_layers(rule: str, teacher_layers: int, student_layers: int) -> tuple[
         return (1,)
     gap = (teacher_layers - 1) / (student_layers - 1)
     return tuple(1 + round(gap * index) for index in range(student_layers))
+
+
+def name_in_source(name: str, layers: Sequence[int]) -> str:
+    """The neutral name that a student's weight has in the model whose layers it takes.
+
+    Args:
+        name: Such as `layers.0.attention.query.kernel`; names outside of layers stay as they are.
+        layers: The source's layers, from 1, in the order that they have in the student.
+    """
+    match = re.match(r"layers\.(\d+)\.(.*)", name)
+    return name if match is None else f"layers.{layers[int(match[1])] - 1}.{match[2]}"
 
 
 def skip_layers(teacher_layers: int, student_layers: int) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from xdistil.models.masked_lm_head import (
     masked_lm_activation,
     require_masked_lm_head,
 )
+from xdistil.models.pooler import load_pooler, make_pooler
 from xdistil.models.presets import find_checkpoint
 
 logger = logging.getLogger("xdistil")
@@ -109,6 +110,8 @@ class MaskedLM(keras.Model):
         self.encoder = Encoder(encoder, dtype=self.dtype_policy, name="encoder")
         self.head = _MaskedLMHead(self.encoder, name="head")
         self.has_fresh_head = False
+        # By a function, so that it is no layer of this model: it neither computes nor learns here.
+        self._pooler = lambda: None
         self.built = True
 
     @classmethod
@@ -123,7 +126,7 @@ class MaskedLM(keras.Model):
         """A masked language model with the weights of a checkpoint in the hub's format.
 
         A checkpoint that has a masked-LM head brings it along; any other gets a fresh one, which
-        the log says.
+        the log says. An encoder's pooler is kept as it is, for whoever writes the model again.
 
         Args:
             preset: A folder with config.json and safetensors, or a name of the hub.
@@ -142,6 +145,10 @@ class MaskedLM(keras.Model):
         head = (require_masked_lm_head if need_head else load_masked_lm_head)(checkpoint)
         model = cls(config, **kwargs)
         load_encoder_weights(model.encoder, checkpoint)
+        if checkpoint.family.pooler_in_encoder:
+            pooler = make_pooler(config, "float32")
+            if load_pooler(pooler, checkpoint):
+                model._pooler = lambda: pooler
         model.has_fresh_head = head is None
         if head is None:
             logger.warning(
@@ -166,12 +173,15 @@ class MaskedLM(keras.Model):
 
     @property
     def head_layers(self) -> dict[str, Any]:
-        """The parts of the head by the names of `write_checkpoint`; the last is a variable."""
-        return {
+        """What `write_checkpoint` wants: the parts of the head, of which `mlm_bias` is a variable,
+        and the `pooler` of the checkpoint that it was made of, where that had one."""
+        layers = {
             "mlm_dense": self.head.mlm_dense,
             "mlm_norm": self.head.mlm_norm,
             "mlm_bias": self.head.mlm_bias,
         }
+        pooler = self._pooler()
+        return layers if pooler is None else {**layers, "pooler": pooler}
 
     @property
     def layer_groups(self) -> dict[str, list[keras.layers.Layer]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 from xdistil.errors import InputError
 from xdistil.models.encoder import EncoderConfig
 from xdistil.models.families import FAMILIES
+from xdistil.models.layer_choice import name_in_source
 from xdistil.models.masked_lm import MaskedLM
 
 _STUDENT_FAMILY = "distilbert"
@@ -94,7 +94,7 @@ def _copy(teacher: MaskedLM, student: MaskedLM, layers: Sequence[int], fold_segm
     if teacher.encoder_config.shared_layers:
         layers = [1]  # all of them are this one
     for name, variable in student.encoder.named_weights().items():
-        variable.assign(given[_name_in_teacher(name, layers)])
+        variable.assign(given[name_in_source(name, layers)])
     segments = given.get("embeddings.segment")
     if fold_segments and segments is not None and student.encoder.segment_embedding is None:
         positions = student.encoder.position_embedding.position_embeddings
@@ -102,8 +102,3 @@ def _copy(teacher: MaskedLM, student: MaskedLM, layers: Sequence[int], fold_segm
     student.head.mlm_dense.set_weights(teacher.head.mlm_dense.get_weights())
     student.head.mlm_norm.set_weights(teacher.head.mlm_norm.get_weights())
     student.head.mlm_bias.assign(teacher.head.mlm_bias)
-
-
-def _name_in_teacher(name: str, layers: Sequence[int]) -> str:
-    match = re.match(r"layers\.(\d+)\.(.*)", name)
-    return name if match is None else f"layers.{layers[int(match[1])] - 1}.{match[2]}"

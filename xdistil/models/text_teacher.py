@@ -8,10 +8,9 @@ from typing import Any
 import keras
 
 from xdistil.errors import InputError
-from xdistil.models.activations import get_activation
-from xdistil.models.checkpoints import Checkpoint, check_shape
+from xdistil.models.checkpoints import Checkpoint
 from xdistil.models.encoder_with_head import EncoderWithHead
-from xdistil.models.families import FAMILIES
+from xdistil.models.pooler import load_pooler, make_pooler
 
 logger = logging.getLogger("xdistil")
 # What transformers takes an unnamed problem with several classes for, too.
@@ -77,36 +76,21 @@ class TextTeacher(EncoderWithHead):
     groups_below_head = ("pooler",)
 
     def make_layers_below_head(self) -> None:
-        self.pooler = keras.layers.Dense(
-            self.hidden_dim,
-            activation=get_activation(FAMILIES[self.encoder_config.family].pooler_activation),
-            kernel_initializer=keras.initializers.TruncatedNormal(
-                stddev=self.encoder_config.initializer_range
-            ),
-            dtype=self.dtype_policy,
-            name="pooler",
-        )
-        self.pooler.build((None, self.hidden_dim))
+        self.pooler = make_pooler(self.encoder_config, self.dtype_policy)
 
     def load_layers_below_head(self, checkpoint: Checkpoint) -> None:
-        kernel, bias = f"{checkpoint.pooler}.weight", f"{checkpoint.pooler}.bias"
-        if kernel not in checkpoint and bias not in checkpoint:
-            # A head without the pooler that it was trained on top of would be of no use.
-            if self.label_names is not None:
-                raise InputError(
-                    f"{checkpoint.folder}: has the head of a classifier, but no pooler below it "
-                    f"({kernel!r}); is the file whole? Or ask for a fresh head (fresh_head=True)"
-                )
-            # Elsewhere it is a part of the head, and as fresh as that.
-            if checkpoint.family.pooler_in_encoder:
-                logger.warning("%s: has no pooler, a fresh one is trained", checkpoint.folder)
+        if load_pooler(self.pooler, checkpoint):
             return
-        for tensor, shape in ((kernel, (self.hidden_dim,) * 2), (bias, (self.hidden_dim,))):
-            if tensor not in checkpoint:
-                raise InputError(f"{checkpoint.folder}: the weights lack {tensor!r} of {shape}")
-            check_shape(checkpoint, tensor, shape, "by config.json")
-        self.pooler.kernel.assign(checkpoint.read(kernel).T)
-        self.pooler.bias.assign(checkpoint.read(bias))
+        # A head without the pooler that it was trained on top of would be of no use.
+        if self.label_names is not None:
+            raise InputError(
+                f"{checkpoint.folder}: has the head of a classifier, but no pooler below it "
+                f"('{checkpoint.pooler}.weight'); is the file whole? Or ask for a fresh head "
+                "(fresh_head=True)"
+            )
+        # Elsewhere it is a part of the head, and as fresh as that.
+        if checkpoint.family.pooler_in_encoder:
+            logger.warning("%s: has no pooler, a fresh one is trained", checkpoint.folder)
 
     @staticmethod
     def checkpoint_labels(checkpoint: Checkpoint) -> tuple[str, ...] | None:
