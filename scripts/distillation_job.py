@@ -5,7 +5,6 @@ import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,6 +21,7 @@ from transformer_student import plan_transformer
 from xdistil.data.atomic_files import make_folder, read_json
 from xdistil.data.corpus import Corpus
 from xdistil.data.encoding import TextEncoder
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.distillation.recipes import RecipeSettings, recipe
 from xdistil.distillation.reuse import check_finished_teacher
 from xdistil.distillation.run_directory import RunDirectory
@@ -163,7 +163,7 @@ class DistillationJob(abc.ABC):
         stages = recipe(FLAGS.recipe, self.recipe_settings(self._common_recipe_settings()))
         self.check(stages)
         settings = self._settings(stages)
-        output = Path(FLAGS.output_dir)
+        output = as_path(FLAGS.output_dir)
         if FLAGS.reuse_from:
             _check_reuse(output, teacher_origin(settings, self.data, self.task))
         open_directory = functools.partial(
@@ -333,9 +333,9 @@ class DistillationJob(abc.ABC):
         )
 
 
-def _check_reuse(output: Path, origin: Mapping[str, Any]) -> None:
+def _check_reuse(output: AnyPath, origin: Mapping[str, Any]) -> None:
     """Before anything is removed by --overwrite."""
-    source = Path(FLAGS.reuse_from)
+    source = as_path(FLAGS.reuse_from)
     if source.resolve() == output.resolve():
         raise InputError(f"--reuse_from={source} is --output_dir itself; give another run.")
     if not (output / "teacher" / "config.json").exists() or FLAGS.overwrite:
@@ -367,7 +367,7 @@ def _export(directory: RunDirectory, result: RunResult) -> None:
             _export_hub(student, folder.parent / "hub")
 
 
-def _export_hub(student: TrainedModel, folder: Path) -> None:
+def _export_hub(student: TrainedModel, folder: AnyPath) -> None:
     """A transformer in the hub's format; where that has no place for it, the log says so."""
     from xdistil.export import export_hub
 

@@ -9,7 +9,6 @@ and macro F1; its files hold no other labels than the model's.
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import program
@@ -18,6 +17,7 @@ from scoring import Scoring, scoring_of
 
 from xdistil.data.atomic_files import write_json
 from xdistil.data.corpus_files import CorpusFiles
+from xdistil.data.paths import as_path
 from xdistil.data.readers import expand_files
 from xdistil.errors import InputError
 from xdistil.export.find_model import RUNTIMES
@@ -78,7 +78,7 @@ def _files() -> CorpusFiles:
         raise InputError("--languages names folders of --data_dir, which is missing")
     if FLAGS.test_file:
         expand_files(FLAGS.test_file)
-    elif not Path(FLAGS.data_dir).is_dir():
+    elif not as_path(FLAGS.data_dir).is_dir():
         raise InputError(f"{FLAGS.data_dir}: no such folder: give one with files to score on")
     return CorpusFiles(
         data_dir=FLAGS.data_dir,

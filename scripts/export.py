@@ -11,11 +11,11 @@ their folder. ONNX and LiteRT want a package each: pip install '.[onnx]' or '.[l
 import functools
 import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 
 import program
 from absl import flags
 
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.errors import InputError
 from xdistil.export.find_model import EXPORTS, PRECISIONS, export_folder_name
 from xdistil.export.session import missing_package
@@ -54,7 +54,7 @@ flags.DEFINE_bool("overwrite", False, "Replace exports that are there.")
 def main(_: list[str]) -> None:
     wanted = _wanted()
     exporters = {one: _exporter(*one) for one in wanted}
-    models = _models(Path(FLAGS.model))
+    models = _models(as_path(FLAGS.model))
     folders = [output / export_folder_name(*one) for output in models for one in wanted]
     there = [str(folder) for folder in folders if folder.exists()]
     if there and not FLAGS.overwrite:
@@ -96,12 +96,12 @@ def _wanted() -> list[tuple[str, str]]:
     return list(dict.fromkeys(wanted))
 
 
-def _models(model: Path) -> dict[Path, Path]:
+def _models(model: AnyPath) -> dict[AnyPath, AnyPath]:
     """The folders of models by where their exports go."""
     if not model.is_dir():
         raise InputError(f"{model}: no such folder; give a run directory or a student's folder")
     if FLAGS.output_dir:
-        return {Path(FLAGS.output_dir): model}
+        return {as_path(FLAGS.output_dir): model}
     if (model / "student" / "config.json").is_file():
         return {model / "export": model}
     students = sorted(model.glob("languages/*/student/config.json"))
@@ -115,7 +115,7 @@ def _models(model: Path) -> dict[Path, Path]:
     return {model / "export" / language.name: language for language in languages}
 
 
-def _exporter(form: str, precision: str) -> Callable[..., Path]:
+def _exporter(form: str, precision: str) -> Callable[..., AnyPath]:
     for package, extra in _PACKAGES[form]:
         # Before anything is loaded or written.
         if importlib.util.find_spec(package) is None:
@@ -135,7 +135,7 @@ def _exporter(form: str, precision: str) -> Callable[..., Path]:
     return functools.partial(export_saved_model, inputs=inputs)
 
 
-def _model_files(folder: Path) -> list[Path]:
+def _model_files(folder: AnyPath) -> list[AnyPath]:
     """The model itself, without tokenizer and labels."""
     names = (*(export.file for export in EXPORTS.values()), "variables")
     return [folder / name for name in names if (folder / name).exists()]

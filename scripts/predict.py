@@ -21,6 +21,7 @@ from absl import flags
 
 from xdistil.data.atomic_files import replacing
 from xdistil.data.lines import decode_line, numbered_lines
+from xdistil.data.paths import as_path, is_remote
 from xdistil.errors import InputError
 from xdistil.export.find_model import RUNTIMES
 from xdistil.export.predictor import Predictor, load_predictor
@@ -98,9 +99,9 @@ def _check_format(predictor: Predictor[Any]) -> None:
 def _check_output(path: str) -> None:
     if path == _STANDARD:
         return
-    if not Path(path).absolute().parent.is_dir():
+    if not is_remote(path) and not Path(path).absolute().parent.is_dir():
         raise InputError(f"{path}: its folder does not exist: make it first")
-    if Path(path).is_dir():
+    if as_path(path).is_dir():
         raise InputError(f"{path}: is a folder: give a file")
 
 
@@ -116,11 +117,11 @@ def _opened(path: str) -> Iterator[TextIO]:
         except BrokenPipeError:
             # The reader has seen enough, as `head` has. Python's own flush at exit must not fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif Path(path).exists() and not Path(path).is_file():
+    elif as_path(path).exists() and not as_path(path).is_file():
         with open(path, **settings) as pipe:  # a device or a named pipe takes no renaming
             yield pipe
     else:
-        with replacing(path) as partial, open(partial, **settings) as file:
+        with replacing(path) as partial, partial.open(**settings) as file:
             yield file
 
 

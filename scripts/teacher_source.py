@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from absl import flags
 
@@ -13,6 +12,7 @@ from xdistil.data.atomic_files import sha256_of_file
 from xdistil.data.corpus import Corpus
 from xdistil.data.encoding import TextEncoder, train_wordpiece
 from xdistil.data.labels import Labels
+from xdistil.data.paths import AnyPath
 from xdistil.data.tokenizer_files import leaves_first_space
 from xdistil.errors import InputError
 from xdistil.models import EncoderConfig, TextTeacher
@@ -48,7 +48,7 @@ class TeacherSource:
     fingerprint: str
     make: Callable[[], EncoderWithHead]
     config: EncoderConfig | None = None
-    folder: Path | None = None
+    folder: AnyPath | None = None
 
     @property
     def num_heads(self) -> int | None:

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags
 
 from xdistil.data.atomic_files import read_json
+from xdistil.data.paths import as_path
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -194,7 +194,7 @@ def _continue(bilstm_flags: Sequence[str]) -> None:
     """The kind of student that --continue_from names decides the defaults of training."""
     decided = (*_OWN, *_OF_FRESH_ONES, *bilstm_flags, "student", "dropout", "min_piece_count")
     refuse(decided, "is decided by --continue_from; leave it out.")
-    folder = Path(FLAGS.continue_from)
+    folder = as_path(FLAGS.continue_from)
     found = [read_json(path / "config.json") for path in (folder / "student", folder)]
     configs = [config for config in found if isinstance(config, dict)]
     models = [config["model"] for config in configs if isinstance(config.get("model"), dict)]

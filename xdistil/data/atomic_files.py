@@ -8,11 +8,10 @@ import contextlib
 import hashlib
 import json
 import os
-import pathlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
+from xdistil.data.paths import AnyPath, as_path, is_remote, move, remove_tree
 from xdistil.errors import InputError, StorageError
 
 _CHUNK = 1 << 20
@@ -27,15 +26,17 @@ def storage_error(path: str | os.PathLike, reason: object) -> StorageError:
     )
 
 
-def partial_path(path: str | os.PathLike) -> pathlib.Path:
+def partial_path(path: str | os.PathLike) -> AnyPath:
     """The hidden neighbour that is written before it takes the name of `path`."""
-    path = pathlib.Path(path)
+    path = as_path(path)
     # One fixed name, so that what a killed process left behind is overwritten by the next one.
     return path.with_name(f".{path.name}.partial")
 
 
 def sync_folder(folder: str | os.PathLike) -> None:
     """Makes renames in `folder` survive a loss of power."""
+    if is_remote(folder):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -44,7 +45,7 @@ def sync_folder(folder: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike) -> Iterator[AnyPath]:
     """Gives a path to write to; on leaving, that file takes the place of `path` in one step.
 
     When the body raises, what it wrote is removed and `path` stays as it was.
@@ -55,13 +56,14 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     Raises:
         StorageError: The disk is full, or the folder cannot be written.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     partial = partial_path(path)
     try:
         yield partial
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        if not is_remote(partial):
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+        move(partial, path)
         sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -77,7 +79,7 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     Raises:
         StorageError: The disk is full, or the folder cannot be written.
     """
-    with replacing(path) as partial, open(partial, "wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         file.write(content)
 
 
@@ -112,7 +114,7 @@ def read_json(path: str | os.PathLike) -> Any:
             else.
     """
     try:
-        value = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        value = json.loads(as_path(path).read_text(encoding="utf-8"))
         # One of the two names may be what was damaged.
         if isinstance(value, dict) and len(value) == 2 and value.keys() & {"check", "value"}:
             if value.get("check") != _check_of(value.get("value")):
@@ -132,24 +134,24 @@ def _check_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def replace_folder(partial: pathlib.Path, folder: pathlib.Path) -> None:
+def replace_folder(partial: AnyPath, folder: AnyPath) -> None:
     """Renames `partial` to `folder`, whose old content goes only when the new is in place."""
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    remove_tree(old, ignore_errors=True)
     if folder.exists():
-        os.replace(folder, old)
-    os.replace(partial, folder)
+        move(folder, old)
+    move(partial, folder)
     sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    remove_tree(old, ignore_errors=True)
 
 
-def make_folder(path: str | os.PathLike) -> pathlib.Path:
+def make_folder(path: str | os.PathLike) -> AnyPath:
     """Makes `path` with its parents where it is not there yet.
 
     Raises:
         StorageError: The disk is full, or a parent cannot be written or is a file.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -165,7 +167,7 @@ def sha256_of_file(path: str | os.PathLike) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
+        with as_path(path).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from xdistil.data.atomic_files import read_json, sha256_of_file, write_json
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.errors import InputError
 
 CHECKSUMS = "checksums.json"
@@ -28,8 +29,8 @@ def write_checksums(
     Raises:
         StorageError: There is no room.
     """
-    folder = Path(folder)
-    names = sorted(Path(file).relative_to(folder).as_posix() for file in files)
+    folder = as_path(folder)
+    names = sorted(as_path(file).relative_to(folder).as_posix() for file in files)
     sums = {name: sha256_of_file(folder / name) for name in names}
     for name, content in (coming or {}).items():
         sums[name] = hashlib.sha256(content).hexdigest()
@@ -41,7 +42,7 @@ def verify_checksums(
     advice: str,
     *,
     may_be_gone: bool = False,
-    skip: Callable[[Path], bool] | None = None,
+    skip: Callable[[AnyPath], bool] | None = None,
 ) -> None:
     """Compares the files of a folder with its `checksums.json`, if it has one.
 
@@ -54,7 +55,7 @@ def verify_checksums(
     Raises:
         InputError: A file is missing, or not what was written; it is named.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     sums = read_json(folder / CHECKSUMS) or {}
     if not isinstance(sums, dict):
         raise InputError(f"{folder / CHECKSUMS}: is none of ours: no checksums by file; remove it")
@@ -75,6 +76,6 @@ def verify_checksums(
             )
 
 
-def files_below(folder: str | os.PathLike) -> list[Path]:
+def files_below(folder: str | os.PathLike) -> list[AnyPath]:
     """All files below a folder, in order."""
-    return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(path for path in as_path(folder).rglob("*") if path.is_file())

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from xdistil.data.corpus_files import CorpusFiles, SplitFiles, missing_languages
 from xdistil.data.corpus_kinds import CorpusKind, LabeledTexts, TaggedSentences
 from xdistil.data.examples import LabeledText, TaggedSentence
 from xdistil.data.labels import Labels
+from xdistil.data.paths import as_path
 from xdistil.data.readers import expand_files, folder_language
 from xdistil.errors import InputError
 
@@ -186,7 +186,7 @@ def _check_files(paths: SplitFiles, transfer: Sequence[str]) -> None:
         if not paths[split]:
             raise InputError(f"No {split} text: give --{split}_file, or --data_dir.")
     for path in _every_file(paths, transfer):
-        if not os.path.isfile(path):
+        if not as_path(path).is_file():
             raise InputError(
                 f"{path}: is a pipe or a device, and would be read several times: give a file"
             )

@@ -2,8 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.data.readers import (
     TAGGED_SUFFIXES,
     expand_files,
@@ -71,7 +71,7 @@ class CorpusFiles:
         """
         if not self.data_dir or getattr(self, split):
             return bool(getattr(self, split))
-        folder = Path(self.data_dir)
+        folder = as_path(self.data_dir)
         languages = self.languages or subfolders(folder)
         folders = [folder, *(folder / language for language in languages)]
         return any(files_of_split(one, split, suffixes) for one in folders)
@@ -84,11 +84,11 @@ class CorpusFiles:
         """
         if self.labels or not self.data_dir or not self._is_flat(suffixes):
             return self.labels
-        beside = (Path(self.data_dir, name) for name in ("labels.tsv", "labels.tsv.gz"))
+        beside = (as_path(self.data_dir, name) for name in ("labels.tsv", "labels.tsv.gz"))
         return next((str(path) for path in beside if path.is_file()), None)
 
     def _is_flat(self, suffixes: Sequence[str]) -> bool:
-        folder = Path(self.data_dir)
+        folder = as_path(self.data_dir)
         if self.languages or not _holds_splits(folder, suffixes):
             return False
         for below in sorted(folder.iterdir()):
@@ -100,7 +100,7 @@ class CorpusFiles:
         return True
 
 
-def _holds_splits(folder: Path, suffixes: Sequence[str]) -> bool:
+def _holds_splits(folder: AnyPath, suffixes: Sequence[str]) -> bool:
     return any(files_of_split(folder, split, suffixes) for split in SPLITS)
 
 

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from xdistil.data.atomic_files import make_folder, write_bytes, write_json
 from xdistil.data.examples import EncodedExample, TaggedSentence
+from xdistil.data.paths import as_path
 from xdistil.data.piece_arrays import (
     FramedPieces,
     Pieces,
@@ -277,7 +277,7 @@ class TextEncoder:
         Raises:
             InputError: the folder holds none of these, or one that is not what its name says.
         """
-        tokenizer, config = read_tokenizer(Path(folder))
+        tokenizer, config = read_tokenizer(as_path(folder))
         names = {role: config.get(f"{role}_token") for role in _SPECIAL_SPELLINGS}
         names = {role: name for role, name in names.items() if name is not None}
         return cls(tokenizer, seq_len, special_tokens=names, config=config)

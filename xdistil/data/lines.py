@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO
 
+from xdistil.data.paths import as_path
 from xdistil.errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -34,7 +35,7 @@ def numbered_lines(path: str, most_bytes: int | None = None) -> Iterator[tuple[i
     number = 0
     try:
         # Opened once: what was read of a pipe is gone.
-        with open(path, "rb") as file:
+        with as_path(path).open("rb") as file:
             magic = file.peek(2)[:2]
             if not magic:
                 raise InputError(f"{path}: the file is empty: give a file with at least one line")

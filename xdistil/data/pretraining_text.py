@@ -9,7 +9,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import safetensors
@@ -18,6 +17,7 @@ from xdistil.data.batching import bucket_lengths
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.examples import EncodedExample
 from xdistil.data.lines import numbered_lines
+from xdistil.data.paths import AnyPath, as_path, local_file
 from xdistil.data.piece_arrays import frame_of
 from xdistil.data.readers import expand_files, refuse_shared_files
 from xdistil.data.record_batches import iterate_batches
@@ -133,7 +133,7 @@ def write_pretraining_text(
         StorageError: The disk is full.
     """
     settings = settings or TextSettings()
-    folder = Path(folder)
+    folder = as_path(folder)
     if dev_files:
         refuse_shared_files(expand_files(files), expand_files(dev_files))
     source = _Source(encoder, settings)
@@ -334,11 +334,11 @@ def _chunks(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _piece_counts(
-    path: Path, store: RecordStore, lengths: Sequence[int], vocabulary_size: int
+    path: AnyPath, store: RecordStore, lengths: Sequence[int], vocabulary_size: int
 ) -> np.ndarray:
     """How often each piece occurs, counted in one pass over the records and kept."""
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        with local_file(path) as local, safetensors.safe_open(local, framework="numpy") as file:
             if (file.metadata() or {}).get("key") == store.key:
                 return file.get_tensor("piece_counts")
     except (OSError, safetensors.SafetensorError):

@@ -6,12 +6,12 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from xdistil.data.examples import TaggedSentence
 from xdistil.data.formats import read_rows
 from xdistil.data.labels import Labels
 from xdistil.data.lines import numbered_lines
+from xdistil.data.paths import AnyPath, as_path, glob_files, real_path
 from xdistil.data.read_report import ReadReport
 from xdistil.data.tags import TagChecker
 from xdistil.errors import InputError
@@ -45,7 +45,7 @@ def expand_files(patterns: Paths) -> list[str]:
     patterns = [patterns] if isinstance(patterns, str | os.PathLike) else list(patterns)
     files: list[str] = []
     for pattern in map(os.fspath, patterns):
-        parts = [pattern] if os.path.exists(pattern) else pattern.split(",")
+        parts = [pattern] if as_path(pattern).exists() else pattern.split(",")
         for part in filter(None, (part.strip() for part in parts)):
             files += _matches(part)
     if not files:
@@ -67,7 +67,7 @@ def refuse_shared_files(
     Raises:
         InputError: A file is on both sides.
     """
-    key = os.path.realpath if hashes is None else hashes.__getitem__
+    key = real_path if hashes is None else hashes.__getitem__
     learned = {key(path): path for path in reversed(files)}
     for path in held_out:
         twin = learned.get(key(path))
@@ -81,11 +81,11 @@ def refuse_shared_files(
 
 
 def _matches(pattern: str) -> list[str]:
-    if os.path.isdir(pattern):
+    if as_path(pattern).is_dir():
         raise InputError(f"{pattern}: is a folder: give a file, or a glob such as {pattern}/*.tsv")
-    if os.path.exists(pattern):
+    if as_path(pattern).exists():
         return [pattern]
-    found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    found = glob_files(pattern)
     if not found:
         kind = "no file matches" if glob.has_magic(pattern) else "no such file"
         raise InputError(f"{pattern}: {kind}: check the path")
@@ -250,7 +250,7 @@ def split_files(
 def _file_of_language(
     data_dir: str | os.PathLike, language: str, split: str, suffixes: Sequence[str]
 ) -> str:
-    folder = Path(data_dir, language)
+    folder = as_path(data_dir, language)
     if not folder.is_dir():
         there = ", ".join(subfolders(data_dir)) or "none"
         raise InputError(f"{folder}: no such folder: the languages of {data_dir} are {there}")
@@ -279,7 +279,7 @@ def split_file(folder: str | os.PathLike, split: str, suffixes: Sequence[str]) -
 
 def files_of_split(
     folder: str | os.PathLike, split: str, suffixes: Sequence[str] = TAGGED_SUFFIXES
-) -> list[Path]:
+) -> list[AnyPath]:
     """All files in a folder that a split may be, maybe none.
 
     Args:
@@ -293,7 +293,7 @@ def files_of_split(
         for suffix in suffixes
         for packed in ("", ".gz")
     )
-    return [Path(folder, name) for name in names if Path(folder, name).is_file()]
+    return [path for path in (as_path(folder, name) for name in names) if path.is_file()]
 
 
 def subfolders(data_dir: str | os.PathLike) -> list[str]:
@@ -305,18 +305,18 @@ def subfolders(data_dir: str | os.PathLike) -> list[str]:
     Raises:
         InputError: there is no such folder.
     """
-    if not Path(data_dir).is_dir():
+    if not as_path(data_dir).is_dir():
         raise InputError(
             f"{data_dir}: no such folder: give one with files or a folder for each language"
         )
-    return sorted(path.name for path in Path(data_dir).iterdir() if path.is_dir())
+    return sorted(path.name for path in as_path(data_dir).iterdir() if path.is_dir())
 
 
 def _languages_with(data_dir: str | os.PathLike, split: str, suffixes: Sequence[str]) -> list[str]:
     languages = [
         name
         for name in subfolders(data_dir)
-        if files_of_split(Path(data_dir, name), split, suffixes)
+        if files_of_split(as_path(data_dir, name), split, suffixes)
     ]
     if not languages:
         raise InputError(
@@ -337,5 +337,5 @@ def looks_like_a_language(name: str) -> bool:
 
 def folder_language(path: str) -> str:
     """The language that the name of a file's folder tells, else `"und"`."""
-    name = Path(path).absolute().parent.name
+    name = as_path(path).absolute().parent.name
     return name if looks_like_a_language(name) else "und"

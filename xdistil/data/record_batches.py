@@ -274,7 +274,7 @@ def _fill(filled: dict[str, np.ndarray], rows, specs: Mapping[str, ArraySpec]) -
         for name, spec in specs.items():
             path = store.path_of(index, name)
             # Unbuffered, into the batch itself: the only copy is that out of the page cache.
-            with open(path, "rb", buffering=0) as file:
+            with path.open("rb", buffering=0) as file:
                 for row in members:
                     shard, example = rows[row]
                     out = filled[name][row]

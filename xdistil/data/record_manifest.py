@@ -4,9 +4,9 @@ import dataclasses
 import hashlib
 import json
 import os
-import pathlib
 
 from xdistil.data import atomic_files
+from xdistil.data.paths import AnyPath, is_remote
 from xdistil.errors import InputError
 
 MANIFEST = "manifest.jsonl"
@@ -32,7 +32,7 @@ class ArraySpec:
 class Manifest:
     """The manifest's lines: what is in the store, as far as it was written whole."""
 
-    def __init__(self, folder: pathlib.Path, key: str, shard_size: int, name: str = MANIFEST):
+    def __init__(self, folder: AnyPath, key: str, shard_size: int, name: str = MANIFEST):
         self.folder = folder
         self.name = name
         self.key = key
@@ -42,7 +42,7 @@ class Manifest:
         self.total: int | None = None
 
     @classmethod
-    def read(cls, folder: pathlib.Path, name: str = MANIFEST) -> "Manifest | None":
+    def read(cls, folder: AnyPath, name: str = MANIFEST) -> "Manifest | None":
         """Reads the lines that are whole; None when the first one, with the key, is not."""
         try:
             lines = (folder / name).read_bytes().splitlines()
@@ -72,10 +72,11 @@ class Manifest:
         """One more line, on the disk when this returns: cost does not grow with the store."""
         path = self.folder / self.name
         try:
-            with open(path, "ab") as file:
+            with path.open("ab") as file:
                 file.write(_line(entry))
                 file.flush()
-                os.fsync(file.fileno())
+                if not is_remote(path):
+                    os.fsync(file.fileno())
         except OSError as error:
             raise atomic_files.storage_error(path, error) from error
 
@@ -93,7 +94,7 @@ def manifest_of_worker(worker: int) -> str:
     return f"manifest.worker-{worker}.jsonl"
 
 
-def manifests_in(folder: pathlib.Path) -> list[str]:
+def manifests_in(folder: AnyPath) -> list[str]:
     """Names of all manifests of a folder, shares' too."""
     return sorted(path.name for path in folder.glob("manifest*.jsonl"))
 
@@ -118,7 +119,7 @@ def _checked_line(line: bytes) -> dict | None:
     return entry if _line(entry) == line + b"\n" else None
 
 
-def fault_of_shard(folder: pathlib.Path, shard: dict, verify: bool) -> str | None:
+def fault_of_shard(folder: AnyPath, shard: dict, verify: bool) -> str | None:
     for name, file in shard["files"].items():
         path = folder / name
         if not path.is_file():

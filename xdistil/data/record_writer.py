@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import itertools
-import pathlib
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from xdistil.data import atomic_files
 from xdistil.data.examples import EncodedExample
+from xdistil.data.paths import AnyPath
 from xdistil.data.record_manifest import (
     MANIFEST,
     TOKENS,
@@ -123,7 +123,7 @@ class ShardWriter:
         self.manifest.add(entry)
 
 
-def known_shards(folder: pathlib.Path, key: str, shard_size: int) -> Manifest | None:
+def known_shards(folder: AnyPath, key: str, shard_size: int) -> Manifest | None:
     """What the manifests of a folder know together, `total` where the store was finished.
 
     Raises:
@@ -150,7 +150,7 @@ def known_shards(folder: pathlib.Path, key: str, shard_size: int) -> Manifest | 
     return known
 
 
-def join_shares(folder: pathlib.Path, key: str, shard_size: int, workers: int) -> Manifest:
+def join_shares(folder: AnyPath, key: str, shard_size: int, workers: int) -> Manifest:
     """Makes the store's manifest of those of its shares, which are all written.
 
     Raises:
@@ -174,13 +174,13 @@ def join_shares(folder: pathlib.Path, key: str, shard_size: int, workers: int) -
     return joined
 
 
-def _remove_shares(folder: pathlib.Path) -> None:
+def _remove_shares(folder: AnyPath) -> None:
     for name in manifests_in(folder):
         if name != MANIFEST:
             (folder / name).unlink()
 
 
-def _refuse_unknown_records(folder: pathlib.Path, shards: int) -> None:
+def _refuse_unknown_records(folder: AnyPath, shards: int) -> None:
     """Without the manifest's first line nobody can tell whose records these are."""
     manifest = folder / MANIFEST
     if manifest.exists() or shards:
@@ -191,7 +191,7 @@ def _refuse_unknown_records(folder: pathlib.Path, shards: int) -> None:
         )
 
 
-def _write_file(path: pathlib.Path, values: Iterable[np.ndarray]) -> dict:
+def _write_file(path: AnyPath, values: Iterable[np.ndarray]) -> dict:
     """Writes one array a record; returns the file's size and checksum."""
     try:
         with atomic_files.replacing(path) as partial:

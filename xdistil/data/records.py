@@ -13,7 +13,6 @@ Every line of the manifest carries its own checksum, and the checksum of each fi
 """
 
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ import tensorflow as tf
 
 from xdistil.data.batching import shuffled
 from xdistil.data.examples import EncodedExample
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.data.record_manifest import (
     MANIFEST,
     TOKENS,
@@ -55,11 +55,11 @@ class RecordStore:
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        folder: AnyPath,
         key: str,
         arrays: Mapping[str, ArraySpec],
         shards: Sequence[dict],
-        folders: Mapping[str, pathlib.Path] | None = None,
+        folders: Mapping[str, AnyPath] | None = None,
     ):
         self.folder = folder
         self.key = key
@@ -80,7 +80,7 @@ class RecordStore:
         Raises:
             InputError: There is no finished store, or a shard is missing, cut or changed.
         """
-        folder = pathlib.Path(folder)
+        folder = as_path(folder)
         manifest = Manifest.read(folder)
         if manifest is None:
             raise InputError(f"{folder}: holds no records ({MANIFEST} is missing or damaged)")
@@ -95,7 +95,7 @@ class RecordStore:
         return cls(folder, manifest.key, manifest.arrays, manifest.in_order())
 
     @property
-    def files(self) -> list[pathlib.Path]:
+    def files(self) -> list[AnyPath]:
         return [self.folder / name for shard in self.shards for name in shard["files"]]
 
     @property
@@ -122,7 +122,7 @@ class RecordStore:
             {**self.folders, **{name: other.path_of(0, name).parent for name in other.arrays}},
         )
 
-    def path_of(self, shard: int, column: str) -> pathlib.Path:
+    def path_of(self, shard: int, column: str) -> AnyPath:
         """The file of a shard that holds an array, or the tokens."""
         return self.folders.get(column, self.folder) / file_name(shard, column)
 
@@ -161,7 +161,7 @@ def write_records(
             manifest is missing or its first line is damaged.
         StorageError: The disk is full. What was written before stays good.
     """
-    writer = ShardWriter(pathlib.Path(folder), key, shard_size, arrays, on_progress)
+    writer = ShardWriter(as_path(folder), key, shard_size, arrays, on_progress)
     manifest = writer.write(examples)
     return RecordStore(writer.folder, key, manifest.arrays, manifest.in_order())
 
@@ -199,7 +199,7 @@ def write_share(
         InputError: As `write_records` does.
         StorageError: The disk is full. What was written before stays good.
     """
-    path = pathlib.Path(folder)
+    path = as_path(folder)
     ShardWriter(path, key, shard_size, arrays, on_progress, (worker, workers)).write(examples)
 
 
@@ -211,7 +211,7 @@ def joined_shares(
     Raises:
         InputError: A worker's share is not there, or not finished.
     """
-    path = pathlib.Path(folder)
+    path = as_path(folder)
     manifest = join_shares(path, key, shard_size, workers)
     return RecordStore(path, key, manifest.arrays, manifest.in_order())
 

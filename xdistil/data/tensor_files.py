@@ -34,7 +34,7 @@ def write_tensors(
     """
     # Widest first: what follows in the file stays aligned whatever comes before it.
     arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
-    with replacing(path) as partial, open(partial, "wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         file.write(_header(arrays, metadata or {}))
         for array in arrays.values():
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)

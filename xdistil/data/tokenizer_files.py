@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from xdistil.data.lines import numbered_lines
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 
 # What tokenizer_config.json calls the settings of BERT's normalizer, and what tokenizers does.
@@ -43,7 +43,7 @@ _PLAIN_SPACES = [
 _ROBERTA_TOKENS = {"cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
 
 
-def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
+def read_tokenizer(folder: AnyPath) -> tuple[Tokenizer, dict[str, Any]]:
     """Reads `tokenizer.json`, else `vocab.txt` (WordPiece), else `vocab.json` and `merges.txt`
     (byte-level BPE), of a checkpoint folder.
 
@@ -90,7 +90,7 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
     return _without_plain_spaces(tokenizer), config
 
 
-def _check_class(folder: Path, config: Mapping[str, Any]) -> None:
+def _check_class(folder: AnyPath, config: Mapping[str, Any]) -> None:
     """Refuses a vocabulary whose text is cut by other rules than BERT's."""
     # Older files name the class in the model's config.json alone.
     name = config.get("tokenizer_class") or _read_json(folder / "config.json").get(
@@ -112,7 +112,7 @@ def _check_class(folder: Path, config: Mapping[str, Any]) -> None:
     )
 
 
-def _no_tokenizer(folder: Path) -> InputError:
+def _no_tokenizer(folder: AnyPath) -> InputError:
     found = [name for name in _SENTENCE_PIECE if (folder / name).is_file()]
     if not found:
         return InputError(
@@ -147,7 +147,7 @@ def separate_words(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(content))
 
 
-def leaves_first_space(folder: Path) -> bool:
+def leaves_first_space(folder: AnyPath) -> bool:
     """Whether the folder's tokenizer, as transformers reads it, gives the first word of a text no
     mark of its beginning; RoBERTa's does so, and `separate_words` changes it.
 
@@ -252,7 +252,7 @@ def build_wordpiece(vocabulary: Sequence[str], config: Mapping[str, Any]) -> Tok
     return tokenizer
 
 
-def _read_byte_level_bpe(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+def _read_byte_level_bpe(folder: AnyPath, config: Mapping[str, Any]) -> Tokenizer:
     """RoBERTa's tokenizer from vocab.json and merges.txt, as transformers sets it up."""
     try:
         vocabulary, merges = models.BPE.read_file(
@@ -298,7 +298,7 @@ def _has_capitals(vocabulary: Sequence[str]) -> bool:
     return any(piece.isalpha() and piece != piece.lower() for piece in vocabulary)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: AnyPath) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
@@ -310,9 +310,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_tokenizer_json(path: Path) -> Tokenizer:
+def _read_tokenizer_json(path: AnyPath) -> Tokenizer:
     try:
-        return Tokenizer.from_file(str(path))
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # the Rust library raises a bare Exception
         reason = " ".join(str(error).split())
         raise InputError(

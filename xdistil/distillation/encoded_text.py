@@ -4,12 +4,12 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from xdistil.data.atomic_files import make_folder, read_json, write_json
 from xdistil.data.encoding import TruncationReport
 from xdistil.data.examples import EncodedExample
+from xdistil.data.paths import AnyPath
 from xdistil.distillation.run_settings import DistillationData
 from xdistil.distillation.workers import Workers
 from xdistil.tasks import Task
@@ -46,7 +46,7 @@ class EncodedText:
         self.student_dev = list(self._as_student("dev", data.dev, self.dev))
         self.student_test = list(self._as_student("test", data.test, self.test))
 
-    def examples(self, name: str, folder: Path) -> Iterable[EncodedExample]:
+    def examples(self, name: str, folder: AnyPath) -> Iterable[EncodedExample]:
         """The examples of `transfer`, `labeled` or `dev`, as the student reads them.
 
         Args:
@@ -57,7 +57,7 @@ class EncodedText:
             return self._transfer(folder)
         return self.student_train if name == "labeled" else self.student_dev
 
-    def recall_truncation(self, name: str, folder: Path) -> None:
+    def recall_truncation(self, name: str, folder: AnyPath) -> None:
         """Takes over the count of a call that read the text before this one."""
         for key, file, task in self.views(name):
             workers = range(Workers.current().count)
@@ -68,7 +68,7 @@ class EncodedText:
             if key not in self.truncation and held:
                 self._note(key, TruncationReport(**held), task)
 
-    def _transfer(self, folder: Path) -> Iterable[EncodedExample]:
+    def _transfer(self, folder: AnyPath) -> Iterable[EncodedExample]:
         # Two views of one stream: no more of it is held than an encoder's chunk.
         workers = Workers.current()
         if workers.count > 1:
@@ -101,7 +101,7 @@ class EncodedText:
         name: str,
         examples: Iterable[Any],
         encoded: Iterable[EncodedExample],
-        folder: Path | None = None,
+        folder: AnyPath | None = None,
     ) -> Iterable[EncodedExample]:
         """The examples as the student reads them; `teacher` holds the teacher's view."""
         if self._student_task is None:
@@ -113,7 +113,7 @@ class EncodedText:
         name: str,
         examples: Iterable[Any],
         encoded: Iterable[EncodedExample],
-        folder: Path | None,
+        folder: AnyPath | None,
     ) -> Iterator[EncodedExample]:
         report = TruncationReport()
         of_student = self._student_task.encode(examples, report)
@@ -127,7 +127,7 @@ class EncodedText:
         self._note(_of_student(name), report, self._student_task)
 
     def _encode(
-        self, name: str, examples: Iterable[Any], folder: Path | None = None
+        self, name: str, examples: Iterable[Any], folder: AnyPath | None = None
     ) -> Iterator[EncodedExample]:
         report = TruncationReport()
         yield from self._task.encode(examples, report)
@@ -145,7 +145,7 @@ class EncodedText:
 class _SharedTransfer:
     """Transfer text of which each worker encodes its share, see `write_share`."""
 
-    def __init__(self, text: EncodedText, folder: Path, workers: Workers):
+    def __init__(self, text: EncodedText, folder: AnyPath, workers: Workers):
         self.text = text
         self.folder = folder
         self.views = text.views("transfer")

@@ -1,14 +1,14 @@
 """Scalars for TensorBoard."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import tensorflow as tf
 
 from xdistil.data.atomic_files import storage_error
+from xdistil.data.paths import AnyPath
 
 
-def write_events(folder: Path, step: int, scalars: Mapping[str, float]) -> None:
+def write_events(folder: AnyPath, step: int, scalars: Mapping[str, float]) -> None:
     """Adds what `tf.summary.scalar` writes; that function wants the package tensorboard installed.
 
     Args:

@@ -2,9 +2,7 @@
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from xdistil.data.atomic_files import read_json, write_json
+from xdistil.data.paths import AnyPath, free_bytes, remove_tree
 from xdistil.data.record_batches import iterate_examples
 from xdistil.data.records import RecordStore, write_records
 from xdistil.distillation.losses import DistillationLoss
@@ -95,7 +94,11 @@ class FrozenStates:
     """
 
     def __init__(
-        self, student: keras.Model, folder: Path, lengths: Sequence[int], record: Path | None = None
+        self,
+        student: keras.Model,
+        folder: AnyPath,
+        lengths: Sequence[int],
+        record: AnyPath | None = None,
     ):
         self.folder = folder
         self._record = record
@@ -112,7 +115,8 @@ class FrozenStates:
         self._remove_others(stores)
         keeps = None if self._record is None else read_json(self._record)
         if keeps is None:
-            keeps = sum(map(self._bytes, stores)) <= _SHARE_OF_DISK * _room(self.folder)
+            room = free_bytes(self.folder)
+            keeps = room is None or sum(map(self._bytes, stores)) <= _SHARE_OF_DISK * room
             self._note(keeps)
         if not keeps:
             logger.info("too little room to keep what frozen layers give: they run in each step")
@@ -121,7 +125,7 @@ class FrozenStates:
             return [store.beside(self._kept(store)) for store in stores]
         except StorageError as error:
             logger.warning("what frozen layers give is not kept, they run in each step: %s", error)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            remove_tree(self.folder, ignore_errors=True)
             self._note(False)
             return list(stores)
 
@@ -133,13 +137,13 @@ class FrozenStates:
         names = {self._key(store) for store in stores}
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path.name not in names:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path, ignore_errors=True)
 
     def _kept(self, store: RecordStore) -> RecordStore:
         try:
             return self._write(store)
         except InputError:  # what lies there is damaged beyond repair
-            shutil.rmtree(self.folder / self._key(store), ignore_errors=True)
+            remove_tree(self.folder / self._key(store), ignore_errors=True)
             return self._write(store)
 
     def _write(self, store: RecordStore) -> RecordStore:
@@ -176,10 +180,3 @@ def _fingerprint_below(student: keras.Model) -> str:
                 for weight in layer.get_weights():
                     digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()
-
-
-def _room(folder: Path) -> int:
-    """Bytes that are free where the folder lies or will lie."""
-    while not folder.is_dir():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

@@ -3,11 +3,11 @@
 import contextlib
 import dataclasses
 import logging
-from pathlib import Path
 from typing import Any
 
 from xdistil.data.atomic_files import read_json, write_json
 from xdistil.data.encoding import TextEncoder
+from xdistil.data.paths import AnyPath
 from xdistil.data.pretraining_text import PretrainingText
 from xdistil.distillation.masked_lm_scores import MaskedLMScorer
 from xdistil.distillation.pretraining_settings import PretrainingSettings
@@ -38,7 +38,7 @@ class PretrainingResult:
     """
 
     model: MaskedLM
-    folder: Path
+    folder: AnyPath
     record: dict[str, Any]
     history: list[dict[str, float]]
     before: dict[str, float]
@@ -119,7 +119,7 @@ class PretrainingRun:
         )
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> AnyPath:
         """Where the trained model goes."""
         return self.directory.teacher if self.teacher is None else self.directory.student
 
@@ -195,14 +195,14 @@ class PretrainingRun:
             self._write(last)
 
     @contextlib.contextmanager
-    def _weights_of(self, path: Path):
+    def _weights_of(self, path: AnyPath):
         load_state(path, self.trainer.weights)
         try:
             yield
         finally:
             load_state(self.trainer.directory.final, self.trainer.weights)
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: AnyPath) -> None:
         # As long as the model reads, not only as long as it was trained here. The tokenizer first:
         # a folder with config.json is whole.
         TextEncoder(

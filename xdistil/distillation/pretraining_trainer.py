@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ import tensorflow as tf
 from xdistil.data.atomic_files import read_json, write_json
 from xdistil.data.masked_steps import count_steps, held_out_batches, masked_steps
 from xdistil.data.masking import Masker, MaskingSettings
+from xdistil.data.paths import AnyPath
 from xdistil.data.pretraining_text import PretrainingText
 from xdistil.data.record_batches import Share
 from xdistil.data.records import RecordStore
@@ -133,7 +133,7 @@ class PretrainingTrainer(StageTrainer):
         settings: StageSettings,
         *,
         teacher: keras.Model | None = None,
-        events: Path | None = None,
+        events: AnyPath | None = None,
     ):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if stage.batch_size % (data.micro_batch_size * replicas):
@@ -153,7 +153,7 @@ class PretrainingTrainer(StageTrainer):
         )
 
     @property
-    def last(self) -> Path:
+    def last(self) -> AnyPath:
         """Weights of the last epoch."""
         return self.directory.path / "last.safetensors"
 

@@ -2,14 +2,12 @@
 
 import json
 import logging
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from xdistil.data import atomic_files
+from xdistil.data.paths import AnyPath, copy_tree, move, remove_tree
 from xdistil.data.records import RecordStore
 from xdistil.distillation.run_directory import RunDirectory, differences
 from xdistil.distillation.targets import fingerprint
@@ -18,7 +16,7 @@ from xdistil.errors import InputError
 logger = logging.getLogger("xdistil")
 
 
-def differing_origin(folder: Path, origin: Mapping[str, Any]) -> str | None:
+def differing_origin(folder: AnyPath, origin: Mapping[str, Any]) -> str | None:
     """What differs between a teacher's origin and another, for people; `None`: nothing does.
 
     Args:
@@ -37,7 +35,7 @@ def differing_origin(folder: Path, origin: Mapping[str, Any]) -> str | None:
     return "; ".join(told) if "made_from" in record else "other text or settings"
 
 
-def check_finished_teacher(source: Path, origin: Mapping[str, Any]) -> None:
+def check_finished_teacher(source: AnyPath, origin: Mapping[str, Any]) -> None:
     """Raises unless `source` holds a teacher that may be taken over.
 
     Args:
@@ -59,7 +57,7 @@ def check_finished_teacher(source: Path, origin: Mapping[str, Any]) -> None:
         )
 
 
-def link_finished_teacher(source: Path, target: RunDirectory, origin: Mapping[str, Any]) -> None:
+def link_finished_teacher(source: AnyPath, target: RunDirectory, origin: Mapping[str, Any]) -> None:
     """Takes over `source/teacher` if it was made from the same inputs and settings.
 
     Args:
@@ -78,8 +76,8 @@ def link_finished_teacher(source: Path, target: RunDirectory, origin: Mapping[st
 
 
 def link_finished_targets(
-    source: Path | None,
-    target: Path,
+    source: AnyPath | None,
+    target: AnyPath,
     needs: Sequence[str],
     key: Callable[[Sequence[str]], str],
 ) -> tuple[str, ...]:
@@ -111,8 +109,8 @@ def link_finished_targets(
     return held
 
 
-def link_folder(source: Path, target: Path) -> None:
-    """Makes `target` a copy of `source`, by hard links where the file system has them.
+def link_folder(source: AnyPath, target: AnyPath) -> None:
+    """Makes `target` a copy of `source`, by hard links where both are on this machine and may be.
 
     The files of a run are replaced, never written into, so a shared file stays what it was. The
     target appears whole, in one rename.
@@ -122,19 +120,12 @@ def link_folder(source: Path, target: Path) -> None:
     """
     partial = atomic_files.partial_path(target)
     atomic_files.make_folder(target.parent)
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_tree(partial, ignore_errors=True)
     try:
-        shutil.copytree(source, partial, copy_function=_link)
+        copy_tree(source, partial)
         if target.exists():  # left unfinished by a kill
-            shutil.rmtree(target)
-        os.replace(partial, target)
+            remove_tree(target)
+        move(partial, target)
     except OSError as error:  # shutil.Error is one too
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial, ignore_errors=True)
         raise atomic_files.storage_error(target, error) from error
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -1,18 +1,18 @@
 """The folder of one run (`--output_dir`): what is needed to go on, and to know what was done."""
 
 import collections
+import contextlib
 import fcntl
 import importlib.metadata
 import json
 import logging
 import os
-import pathlib
-import shutil
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from xdistil.data import atomic_files
 from xdistil.data.checksums import CHECKSUMS
+from xdistil.data.paths import AnyPath, as_path, is_remote, remove_tree
 from xdistil.distillation.phase_clock import PhaseClock
 from xdistil.distillation.sealing import break_seal, seal, verify_seal
 from xdistil.distillation.stage_directory import StageDirectory
@@ -55,12 +55,12 @@ class RunDirectory:
     """
 
     def __init__(
-        self, path: str | os.PathLike, lock: int, config: Mapping[str, Any], worker: int = 0
+        self, path: str | os.PathLike, lock: int | None, config: Mapping[str, Any], worker: int = 0
     ):
-        self.path = pathlib.Path(path)
+        self.path = as_path(path)
         self.worker = worker
         self.config = dict(config)
-        self._lock: int | None = lock
+        self._lock = lock
         self.clock = PhaseClock(_own_folder(self.path, worker) / "progress.json")
         self._handlers: list[tuple[logging.Logger, logging.Handler]] = []
         self.version_warnings: list[str] = []
@@ -96,7 +96,7 @@ class RunDirectory:
                 named), to another process that is running now, or holds something else.
             StorageError: The folder cannot be made or written.
         """
-        path = pathlib.Path(path)
+        path = as_path(path)
         _refuse_foreign(path)
         lock = _take_lock(atomic_files.make_folder(_own_folder(path, worker)))
         try:
@@ -114,7 +114,8 @@ class RunDirectory:
             if not worker:
                 break_seal(path)
         except BaseException:
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)
             raise
         return run
 
@@ -135,45 +136,45 @@ class RunDirectory:
             self._lock = None
 
     @property
-    def config_path(self) -> pathlib.Path:
+    def config_path(self) -> AnyPath:
         return self.path / "config.json"
 
     @property
-    def teacher(self) -> pathlib.Path:
+    def teacher(self) -> AnyPath:
         return self.path / "teacher"
 
     @property
-    def teacher_targets(self) -> pathlib.Path:
+    def teacher_targets(self) -> AnyPath:
         return self.path / "teacher_targets"
 
     @property
-    def records(self) -> pathlib.Path:
+    def records(self) -> AnyPath:
         """Encoded examples without arrays, where the teacher runs online."""
         return self.path / "records"
 
     @property
-    def student(self) -> pathlib.Path:
+    def student(self) -> AnyPath:
         return self.path / "student"
 
     @property
-    def export(self) -> pathlib.Path:
+    def export(self) -> AnyPath:
         return self.path / "export"
 
     @property
-    def events(self) -> pathlib.Path:
+    def events(self) -> AnyPath:
         """Events for TensorBoard."""
         return self.path / "events"
 
     @property
-    def report_json(self) -> pathlib.Path:
+    def report_json(self) -> AnyPath:
         return self.path / "report.json"
 
     @property
-    def report_html(self) -> pathlib.Path:
+    def report_html(self) -> AnyPath:
         return self.path / "report.html"
 
     @property
-    def log(self) -> pathlib.Path:
+    def log(self) -> AnyPath:
         return _own_folder(self.path, self.worker) / "run.log"
 
     def stage(self, number: int, name: str) -> "StageDirectory":
@@ -201,7 +202,7 @@ class RunDirectory:
     def log_to_file(self, logger: logging.Logger) -> logging.Handler:
         """Appends what `logger` says to run.log, with date and time, until `close`."""
         try:
-            handler = _LogFile(self.log, encoding="utf-8")
+            handler = _LogFile(self.log)
         except OSError as error:
             raise atomic_files.storage_error(self.log, error) from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -219,13 +220,23 @@ def hash_files(paths: Iterable[str | os.PathLike]) -> dict[str, str]:
     return {os.fspath(path): atomic_files.sha256_of_file(path) for path in paths}
 
 
-class _LogFile(logging.FileHandler):
+class _LogFile(logging.StreamHandler):
+    """Appends lines to a file on any file system."""
+
+    def __init__(self, path: AnyPath):
+        super().__init__(path.open("a", encoding="utf-8"))
+
+    def close(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):  # as in `handleError`
+            self.stream.close()
+
     def handleError(self, record: logging.LogRecord) -> None:
         # A full disk stops the run where data is lost, not where a line of the log is.
         return
 
 
-def _own_folder(path: pathlib.Path, worker: int) -> pathlib.Path:
+def _own_folder(path: AnyPath, worker: int) -> AnyPath:
     """Where a worker keeps what is its own alone."""
     return path / "workers" / str(worker) if worker else path
 
@@ -235,7 +246,7 @@ def _known(name: str) -> bool:
     return name in {*_FOLDERS, *_FILES, *partial}
 
 
-def _refuse_foreign(path: pathlib.Path) -> None:
+def _refuse_foreign(path: AnyPath) -> None:
     """A folder is ours when it is new, empty, or has our config.json."""
     if not path.exists():
         return
@@ -257,7 +268,7 @@ def _refuse_foreign(path: pathlib.Path) -> None:
 _BEFORE_CONFIG = ("run.lock", "workers", atomic_files.partial_path("config.json").name)
 
 
-def _read_config(path: pathlib.Path) -> dict[str, Any]:
+def _read_config(path: AnyPath) -> dict[str, Any]:
     config = atomic_files.read_json(path)
     if not isinstance(config, dict) or config.get("format") != _FORMAT:
         raise InputError(
@@ -267,7 +278,10 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
     return config
 
 
-def _take_lock(path: pathlib.Path) -> int:
+def _take_lock(path: AnyPath) -> int | None:
+    """Keeps the folder for this process; a remote one, where nothing can be locked, is not kept."""
+    if is_remote(path):
+        return None
     try:
         lock = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
@@ -290,7 +304,7 @@ def _take_lock(path: pathlib.Path) -> int:
     return lock
 
 
-def _empty(path: pathlib.Path) -> None:
+def _empty(path: AnyPath) -> None:
     """Removes what a run makes, and nothing else; the lock stays, being held.
 
     config.json stays until the new one takes its place: a kill half way leaves a folder that is
@@ -301,7 +315,7 @@ def _empty(path: pathlib.Path) -> None:
             if not _known(entry.name) or entry.name in ("run.lock", "config.json"):
                 continue
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
+                remove_tree(entry)
             else:
                 entry.unlink()
     except OSError as error:

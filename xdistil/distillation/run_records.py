@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from xdistil.data.examples import EncodedExample
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.data.records import RecordStore, write_records
 from xdistil.distillation.encoded_text import EncodedText
 from xdistil.distillation.progress import Progress
@@ -66,7 +66,7 @@ class RunRecords:
         self.student_task = student_task or task
         self.lengths = lengths
         self.workers = Workers.current()
-        self._reuse = Path(settings.reuse_from) if settings.reuse_from else None
+        self._reuse = as_path(settings.reuse_from) if settings.reuse_from else None
 
     def plain_store(self, name: str, examples: Iterable[EncodedExample], task: Task) -> RecordStore:
         """Encoded text without outputs of the teacher; the chief writes it."""
@@ -109,7 +109,7 @@ class RunRecords:
         return {name: self._tokenized(name) for name in (*_names_read(self.settings.stages), "dev")}
 
     def _targets(
-        self, teacher: TrainedModel, stages: Sequence[Stage], folder: Path, reused: bool = False
+        self, teacher: TrainedModel, stages: Sequence[Stage], folder: AnyPath, reused: bool = False
     ) -> dict[str, RecordStore]:
         needs = needed_teacher_outputs(stages)
         outputs = {name: needs[name] for name in _names_read(stages)}
@@ -130,7 +130,12 @@ class RunRecords:
         return store
 
     def _read_by_teacher(
-        self, name: str, teacher: TrainedModel, outputs: Sequence[str], folder: Path, reused: bool
+        self,
+        name: str,
+        teacher: TrainedModel,
+        outputs: Sequence[str],
+        folder: AnyPath,
+        reused: bool,
     ) -> RecordStore:
         text = self._text_fingerprint(name)
         outputs = self.workers.chief_first(
@@ -215,7 +220,7 @@ def _passes(runs: Sequence[TeacherRuns]) -> float:
     return sum(run.examples_kept for run in runs) / examples if examples else 0.0
 
 
-def _is_finished(folder: Path) -> bool:
+def _is_finished(folder: AnyPath) -> bool:
     try:
         RecordStore.open(folder, verify=False)
     except InputError:

@@ -2,9 +2,7 @@
 
 import dataclasses
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +11,7 @@ import numpy as np
 from xdistil.data.atomic_files import make_folder, read_json, write_json
 from xdistil.data.batching import bucket_lengths
 from xdistil.data.examples import EncodedExample
+from xdistil.data.paths import AnyPath, as_path, remove_tree
 from xdistil.data.records import RecordStore, read_records
 from xdistil.data.vocabulary import PrunedVocabulary
 from xdistil.distillation.encoded_text import EncodedText
@@ -95,7 +94,7 @@ class DistillationRun:
         self.student_task = student_task or task
         seq_len = max(task.encoder.seq_len, self.student_task.encoder.seq_len)
         self.lengths = (seq_len,) if settings.pad_to_seq_len else bucket_lengths(seq_len)
-        self.reuse = Path(settings.reuse_from) if settings.reuse_from else None
+        self.reuse = as_path(settings.reuse_from) if settings.reuse_from else None
         self.workers = Workers.current()
 
     def run(self) -> RunResult:
@@ -217,7 +216,7 @@ class DistillationRun:
         return score
 
     def _test_scores(
-        self, trained: TrainedModel, folder: Path, test: Sequence[EncodedExample]
+        self, trained: TrainedModel, folder: AnyPath, test: Sequence[EncodedExample]
     ) -> dict[str, Any] | None:
         # Nothing is decided by it: the chief alone reports it.
         if not self.data.test or not self.workers.is_chief:
@@ -311,7 +310,7 @@ class DistillationRun:
             )
             records.append(record)
         if self.workers.is_chief:
-            shutil.rmtree(frozen, ignore_errors=True)
+            remove_tree(frozen, ignore_errors=True)
         for layers in student.model.layer_groups.values():
             for layer in layers:
                 layer.trainable = True

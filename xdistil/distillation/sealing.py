@@ -1,9 +1,9 @@
 """Checksums of a finished run, which the next call compares before it does anything."""
 
-import pathlib
 from collections.abc import Iterable
 
 from xdistil.data.checksums import CHECKSUMS, files_below, verify_checksums, write_checksums
+from xdistil.data.paths import AnyPath
 from xdistil.data.record_manifest import MANIFEST
 
 # What each call writes anew or adds to.
@@ -13,7 +13,7 @@ _MOVING = (
 )
 
 
-def seal(path: pathlib.Path, names: Iterable[str]) -> None:
+def seal(path: AnyPath, names: Iterable[str]) -> None:
     """Keeps checksums of what a run has left and no other file has one of.
 
     Args:
@@ -32,7 +32,7 @@ def seal(path: pathlib.Path, names: Iterable[str]) -> None:
     write_checksums(path, (file for file in left if not own & {*file.parents}))
 
 
-def verify_seal(path: pathlib.Path) -> None:
+def verify_seal(path: AnyPath) -> None:
     """Compares all checksums of a run.
 
     Raises:
@@ -50,19 +50,19 @@ def verify_seal(path: pathlib.Path) -> None:
     verify_checksums(path, advice, may_be_gone=True, skip=lambda file: bool(own & {*file.parents}))
 
 
-def break_seal(path: pathlib.Path) -> None:
+def break_seal(path: AnyPath) -> None:
     """Takes a run's checksums away: from here on its files may change."""
     (path / CHECKSUMS).unlink(missing_ok=True)
 
 
-def _with_checksums(path: pathlib.Path) -> set[pathlib.Path]:
+def _with_checksums(path: AnyPath) -> set[AnyPath]:
     """Folders below a run that have checksums of their own; not what a kill left half made."""
     found = (file.relative_to(path) for file in path.rglob(CHECKSUMS))
     whole = (file for file in found if not any(part.startswith(".") for part in file.parts))
     return {path / file.parent for file in whole if len(file.parts) > 1}
 
 
-def _is_moving(name: pathlib.Path) -> bool:
+def _is_moving(name: AnyPath) -> bool:
     """Whether each call writes a file anew or adds to it; also of runs below `languages/`."""
     hidden = any(part.startswith(".") for part in name.parts)
     return hidden or bool({*name.parts} & {*_MOVING})

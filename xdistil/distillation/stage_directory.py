@@ -1,12 +1,12 @@
 """The folder of one stage of a run."""
 
 import os
-import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xdistil.data import atomic_files
 from xdistil.data.checksums import write_checksums
+from xdistil.data.paths import AnyPath
 
 
 class StageDirectory:
@@ -24,22 +24,22 @@ class StageDirectory:
         return self.path.name
 
     @property
-    def checkpoint(self) -> pathlib.Path:
+    def checkpoint(self) -> AnyPath:
         """State in the middle of the stage: weights, optimizer, epoch."""
         return self.path / "state.safetensors"
 
     @property
-    def best(self) -> pathlib.Path:
+    def best(self) -> AnyPath:
         """Weights of the best epoch on dev so far."""
         return self.path / "best.safetensors"
 
     @property
-    def final(self) -> pathlib.Path:
+    def final(self) -> AnyPath:
         """What the stage hands to the next one."""
         return self.path / "final.safetensors"
 
     @property
-    def history_path(self) -> pathlib.Path:
+    def history_path(self) -> AnyPath:
         return self.path / "history.json"
 
     def history(self) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ class StageDirectory:
         atomic_files.write_json(self.history_path, [dict(epoch) for epoch in history])
 
     @property
-    def done(self) -> pathlib.Path:
+    def done(self) -> AnyPath:
         """The marker of a finished stage."""
         return self.path / "done"
 

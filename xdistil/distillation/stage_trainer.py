@@ -3,10 +3,8 @@
 import dataclasses
 import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +13,7 @@ import tensorflow as tf
 
 from xdistil.data.atomic_files import read_json, write_json
 from xdistil.data.batching import sized
+from xdistil.data.paths import AnyPath, remove_tree
 from xdistil.data.record_batches import Share, read_batches
 from xdistil.data.records import RecordStore
 from xdistil.distillation.distiller import Distiller
@@ -77,10 +76,10 @@ class StageTrainer:
         settings: StageSettings,
         score: Callable[[], float],
         teacher: keras.Model | None = None,
-        events: Path | None = None,
+        events: AnyPath | None = None,
         progress: Callable[[int, str], Progress] = Progress,
         projections: Projections | None = None,
-        frozen_folder: Path | None = None,
+        frozen_folder: AnyPath | None = None,
     ):
         self.workers = Workers.current()
         self.stage = stage
@@ -127,11 +126,11 @@ class StageTrainer:
                 STOP.obey()
         return self._finish(position)
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: AnyPath) -> None:
         self.workers.wait_for_file(path)
         load_state(path, self.weights)
 
-    def _save_weights(self, path: Path) -> None:
+    def _save_weights(self, path: AnyPath) -> None:
         save_state(path, self.weights, write=self.workers.is_chief)
 
     def _agreed_score(self) -> float:
@@ -165,7 +164,7 @@ class StageTrainer:
         wanted = self._upper is not None and self.settings.reuse_frozen and self.stage.epochs > 1
         # Several workers would all write them; each runs the frozen layers on its rows alone.
         if not wanted or self.workers.count > 1:
-            shutil.rmtree(self.frozen_folder, ignore_errors=True)
+            remove_tree(self.frozen_folder, ignore_errors=True)
             return
         places = (self.frozen_folder, self.data.lengths, self.directory.path / "frozen.json")
         begun = time.monotonic()
@@ -317,7 +316,7 @@ class StageTrainer:
             self.directory.mark_done(record)
             for path in (self.directory.checkpoint, self.directory.best):
                 path.unlink(missing_ok=True)
-        shutil.rmtree(self.directory.path / FROZEN, ignore_errors=True)
+        remove_tree(self.directory.path / FROZEN, ignore_errors=True)
         return record
 
     def train_batches(self, epoch: int, first_step: int) -> tf.data.Dataset:

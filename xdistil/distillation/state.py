@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pathlib
 import re
 from collections.abc import Iterable, Mapping
 
@@ -11,6 +10,7 @@ import keras
 import numpy as np
 import safetensors
 
+from xdistil.data.paths import as_path, local_file
 from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
 
@@ -103,10 +103,10 @@ def read_state(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str
     Raises:
         InputError: The file is missing, cut or changed.
     """
-    if not pathlib.Path(path).is_file():
+    if not as_path(path).is_file():
         raise InputError(f"{os.fspath(path)}: no such state file")
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
+        with local_file(path) as local, safetensors.safe_open(local, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError) as error:

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from xdistil.data import atomic_files
 from xdistil.data.examples import EncodedExample
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.data.records import (
     HIDDEN,
     RecordStore,
@@ -154,7 +154,7 @@ class TeacherRuns:
         """Reads the counts of a folder, those of all workers together; all zero where there are
         none (or only damaged ones)."""
         names = (TEACHER_RUNS, f"worker-*.{TEACHER_RUNS}")
-        files = (path for name in names for path in sorted(pathlib.Path(folder).glob(name)))
+        files = (path for name in names for path in sorted(as_path(folder).glob(name)))
         found = [cls._of_file(path) for path in files]
         return cls(
             max((runs.examples for runs in found), default=0),
@@ -162,7 +162,7 @@ class TeacherRuns:
         )
 
     @classmethod
-    def _of_file(cls, path: pathlib.Path) -> "TeacherRuns":
+    def _of_file(cls, path: AnyPath) -> "TeacherRuns":
         try:
             return cls(**atomic_files.read_json(path))
         except (InputError, TypeError):
@@ -209,7 +209,7 @@ class _Recorder:
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        folder: AnyPath,
         on_progress: Callable[[int], None] | None,
         workers: Workers,
     ):

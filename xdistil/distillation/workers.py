@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tensorflow as tf
 
 from xdistil.data.atomic_files import sha256_of_file
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 
 Result = TypeVar("Result")
@@ -131,7 +131,7 @@ class Workers:
                 )
             time.sleep(0.2)
 
-    def wait_for_file(self, path: Path) -> None:
+    def wait_for_file(self, path: AnyPath) -> None:
         """Until this worker sees a file as the chief sees it, and not what was there before.
 
         Raises:
@@ -143,7 +143,7 @@ class Workers:
         self.wait_for(lambda: path.is_file() and _digest(path) == wanted, path)
 
 
-def _digest(path: Path) -> float:
+def _digest(path: AnyPath) -> float:
     # As much of it as a float64 holds.
     return float(int(sha256_of_file(path)[:12], 16))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import tensorflow as tf
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.model_card import CLASSIFIER_USE, PAIR_CLASSIFIER_USE
 from xdistil.export.saved_model_folder import write_saved_model
 from xdistil.export.text_module import (
@@ -29,7 +29,7 @@ def export_classifier(
     *,
     overwrite: bool = False,
     jit_compile: bool = False,
-) -> Path:
+) -> AnyPath:
     """Writes a SavedModel that takes raw strings; it needs TensorFlow and tensorflow-text alone.
 
     The signature `serving_default` takes `text`, string `(batch,)`, UTF-8; of a classifier of

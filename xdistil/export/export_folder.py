@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from xdistil.data.atomic_files import (
@@ -17,19 +15,20 @@ from xdistil.data.atomic_files import (
 )
 from xdistil.data.checksums import files_below, write_checksums
 from xdistil.data.labels import Labels
+from xdistil.data.paths import AnyPath, as_path, remove_tree, written_locally
 from xdistil.errors import InputError
 from xdistil.tasks.task import Task
 
 
 def write_export(
-    write: Callable[[Path], str],
+    write: Callable[[AnyPath], str],
     task: Task,
     folder: str | os.PathLike,
     *,
     overwrite: bool = False,
     json_files: Mapping[str, Any] | None = None,
     storage_errors: tuple[type[Exception], ...] = (),
-) -> Path:
+) -> AnyPath:
     """Writes a model with tokenizer.json, labels.tsv and README.md beside it.
 
     Args:
@@ -48,23 +47,26 @@ def write_export(
         InputError: the folder is there already, or the model cannot be written so.
         StorageError: there is no room; what was there before stays.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     if folder.exists() and not overwrite:
         raise InputError(f"{folder}: is there already: give another folder, or allow to overwrite")
     make_folder(folder.parent)
     partial = partial_path(folder)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        card = write(partial)
-        task.encoder.save(partial)
-        Labels(task.labels).save(partial / "labels.tsv")
-        (partial / "README.md").write_text(card, encoding="utf-8")
-        for name, content in (json_files or {}).items():
-            write_json(partial / name, content)
-        write_checksums(partial, (p for p in files_below(partial) if p.name != "README.md"))
+        remove_tree(partial, ignore_errors=True)
+        with written_locally(partial) as local:
+            card = write(local)
+            task.encoder.save(local)
+            Labels(task.labels).save(local / "labels.tsv")
+            (local / "README.md").write_text(card, encoding="utf-8")
+            for name, content in (json_files or {}).items():
+                write_json(local / name, content)
+            write_checksums(
+                local, (path for path in files_below(local) if path.name != "README.md")
+            )
         replace_folder(partial, folder)
     except (OSError, *storage_errors) as error:
         raise storage_error(folder, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial, ignore_errors=True)
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 
 
@@ -42,7 +43,7 @@ def export_folder_name(runtime: str, precision: str = "float32") -> str:
     return runtime if precision == "float32" else f"{runtime}_{precision}"
 
 
-def find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
+def find_model(path: AnyPath, runtime: str | None) -> tuple[str, AnyPath]:
     """The runtime and folder of a model.
 
     Args:
@@ -72,7 +73,7 @@ def find_model(path: Path, runtime: str | None) -> tuple[str, Path]:
     return runtime, _exported(path, runtime)
 
 
-def _exported(path: Path, runtime: str) -> Path:
+def _exported(path: AnyPath, runtime: str) -> AnyPath:
     export = EXPORTS[runtime]
     folders = [export_folder_name(runtime, precision) for precision in export.precisions]
     for folder in folders:

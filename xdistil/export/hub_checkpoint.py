@@ -1,10 +1,9 @@
 """A transformer model as a checkpoint in the hub's format, which transformers can load."""
 
 import os
-import shutil
-from pathlib import Path
 
 from xdistil.data.atomic_files import make_folder, partial_path, replace_folder, storage_error
+from xdistil.data.paths import AnyPath, as_path, remove_tree
 from xdistil.errors import InputError
 from xdistil.models.checkpoint_writer import write_checkpoint
 from xdistil.models.encoder_with_head import EncoderWithHead
@@ -13,7 +12,7 @@ from xdistil.tasks import TrainedModel
 
 def export_hub(
     trained: TrainedModel, folder: str | os.PathLike[str], *, overwrite: bool = False
-) -> Path:
+) -> AnyPath:
     """Writes config.json, model.safetensors and the tokenizer, as the hub has them.
 
     transformers' own classes load the folder (`AutoModelForTokenClassification` or
@@ -41,7 +40,7 @@ def export_hub(
             "the hub's format has no place for a pruned vocabulary: without its other pieces the "
             "tokenizer would cut words otherwise; keep all pieces (--min_piece_count=0)"
         )
-    folder = Path(folder)
+    folder = as_path(folder)
     if folder.exists() and _holds_something(folder) and not (overwrite and folder.is_dir()):
         raise InputError(
             f"{folder}: is there already and not empty; give another folder, or overwrite=True"
@@ -49,21 +48,21 @@ def export_hub(
     make_folder(folder.parent)
     partial = partial_path(folder)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial, ignore_errors=True)
         _write(trained, partial)
         replace_folder(partial, folder)
     except OSError as error:
         raise storage_error(folder, error) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove_tree(partial, ignore_errors=True)
     return folder
 
 
-def _holds_something(path: Path) -> bool:
+def _holds_something(path: AnyPath) -> bool:
     return not path.is_dir() or any(path.iterdir())
 
 
-def _write(trained: TrainedModel, folder: Path) -> None:
+def _write(trained: TrainedModel, folder: AnyPath) -> None:
     model, encoder = trained.model, trained.task.encoder
     groups = model.layer_groups
     try:

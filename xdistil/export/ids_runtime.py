@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.ids_saved_model import IDS_SIGNATURE, LABELS_SIGNATURE
 from xdistil.export.keras_runtime import keras_predictor
 from xdistil.export.predictor import Predictor
@@ -28,7 +28,7 @@ class _ServedModel:
         return self._function(**{name: features[name] for name in self._inputs})
 
 
-def ids_predictor(model: Any, folder: Path, batch_size: int = 128) -> Predictor[Any]:
+def ids_predictor(model: Any, folder: AnyPath, batch_size: int = 128) -> Predictor[Any]:
     """The predictor of a SavedModel that `export_ids` wrote.
 
     Args:

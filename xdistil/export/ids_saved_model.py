@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import tensorflow as tf
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.graph_module import GraphModule, Signatures
 from xdistil.export.ids_inputs import input_names
 from xdistil.export.model_card import ids_use
@@ -24,7 +24,7 @@ def export_ids(
     *,
     overwrite: bool = False,
     jit_compile: bool = False,
-) -> Path:
+) -> AnyPath:
     """Writes a SavedModel that takes token ids; it needs TensorFlow alone.
 
     For models whose tokenizer cannot be put into a graph (RoBERTa, XLM-R, ALBERT), and for those

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.ids_inputs import input_names
 from xdistil.export.litert_graph import litert_logits
 from xdistil.export.litert_session import LiteRtSession
@@ -22,7 +22,7 @@ def export_litert(
     *,
     precision: str = "float32",
     overwrite: bool = False,
-) -> Path:
+) -> AnyPath:
     """Writes a model as LiteRT (TensorFlow Lite): one file for phones and small machines.
 
     What goes in and comes out is that of `export_ids`, under the signature `serving_default`:
@@ -63,7 +63,7 @@ def export_litert(
     )
 
 
-def _write(trained: TrainedModel, path: Path, precision: str) -> LiteRtSession:
+def _write(trained: TrainedModel, path: AnyPath, precision: str) -> LiteRtSession:
     path.write_bytes(_litert_bytes(trained, precision))
     return LiteRtSession(path)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.session import Session, damaged, missing_package, not_ours
 
 
@@ -21,7 +21,7 @@ class LiteRtSession(Session):
             missing.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: AnyPath):
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ModuleNotFoundError as error:

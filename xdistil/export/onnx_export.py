@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.model_card import ONNX
 from xdistil.export.session import missing_package
 from xdistil.export.session_export import export_session
@@ -24,7 +24,7 @@ def export_onnx(
     *,
     precision: str = "float32",
     overwrite: bool = False,
-) -> Path:
+) -> AnyPath:
     """Writes a model as ONNX: one file that ONNX Runtime serves without Python.
 
     What goes in and comes out is that of `export_ids`: token ids, logits and probabilities; the
@@ -68,7 +68,7 @@ def export_onnx(
     )
 
 
-def _write(trained: TrainedModel, path: Path, precision: str) -> OnnxSession:
+def _write(trained: TrainedModel, path: AnyPath, precision: str) -> OnnxSession:
     try:
         import onnx
     except ModuleNotFoundError as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.session import Session, damaged, missing_package, not_ours
 
 # Others compile each new shape anew (TensorRT), or compute in less than float32 (CoreML).
@@ -23,7 +22,7 @@ class OnnxSession(Session):
         InputError: the file is no ONNX graph of ours, or a damaged one; onnxruntime is missing.
     """
 
-    def __init__(self, path: Path, on_cpu: bool = False):
+    def __init__(self, path: AnyPath, on_cpu: bool = False):
         try:
             import onnxruntime
         except ModuleNotFoundError as error:

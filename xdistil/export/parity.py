@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 from xdistil.export.ids_inputs import input_names
 from xdistil.export.session import Session
@@ -24,7 +24,7 @@ _COARSE_TOLERANCE = 0.5
 _ROWS, _LENGTH = 16, 16
 
 
-def check_parity(session: Session, trained: TrainedModel, precision: str, folder: Path) -> None:
+def check_parity(session: Session, trained: TrainedModel, precision: str, folder: AnyPath) -> None:
     """Runs an exported model and the model itself on the same padded features, on the CPU.
 
     Args:

@@ -6,10 +6,10 @@ import abc
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from xdistil.data.checksums import verify_checksums
+from xdistil.data.paths import as_path, local_folder
 from xdistil.data.surrogates import without_surrogates
 from xdistil.errors import InputError
 from xdistil.export.find_model import find_model
@@ -126,8 +126,9 @@ def load_predictor(
         print(result.tags, [(entity.text, entity.label) for entity in result.entities])
     ```
     """
-    found, folder = find_model(Path(path), runtime)
+    found, folder = find_model(as_path(path), runtime)
     if found != "keras":  # which compares them itself
+        folder = local_folder(folder)
         verify_checksums(folder, "export it again")
     # Each runtime is slow to import, and one does not need the other.
     if found == "saved_model":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.classifier_saved_model import export_classifier
 from xdistil.export.graph_tokenizer import why_not_in_graph
 from xdistil.export.ids_saved_model import export_ids
@@ -31,7 +31,7 @@ def export_saved_model(
     inputs: str | None = None,
     overwrite: bool = False,
     jit_compile: bool = False,
-) -> Path:
+) -> AnyPath:
     """Writes a SavedModel, of raw strings where the tokenizer can be put into the graph.
 
     What goes in and comes out depends on the task: see `export_tagger` and `export_classifier`;

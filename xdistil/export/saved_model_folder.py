@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.export_folder import write_export
 from xdistil.export.graph_module import GraphModule
 from xdistil.tasks.task import Task
@@ -21,7 +21,7 @@ def write_saved_model(
     *,
     overwrite: bool = False,
     json_files: Mapping[str, Any] | None = None,
-) -> Path:
+) -> AnyPath:
     """Writes a SavedModel with tokenizer.json, labels.tsv and README.md beside it.
 
     Args:
@@ -39,7 +39,7 @@ def write_saved_model(
         StorageError: there is no room; what was there before stays.
     """
 
-    def write(partial: Path) -> str:
+    def write(partial: AnyPath) -> str:
         module = make()
         tf.saved_model.save(module, str(partial), signatures=module.signatures())
         return module.card

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 
 # What the graphs that xdistil exports are made of, and their like. None reaches outside the model.
@@ -198,7 +198,7 @@ _OF_SAVER = frozenset(("SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFile
 _SAVERS = re.compile(r"__inference__traced_(save|restore)_\d+")
 
 
-def refuse_foreign_ops(folder: Path) -> None:
+def refuse_foreign_ops(folder: AnyPath) -> None:
     """Refuses a SavedModel that can do more than compute.
 
     A SavedModel is a program: its graph may read and write files, open connections, call Python.
@@ -243,7 +243,7 @@ def _reached(objects: Any) -> Iterator[str]:
         yield node.bare_concrete_function.concrete_function_name
 
 
-def _check(path: Path, function: str | None, node: Any) -> None:
+def _check(path: AnyPath, function: str | None, node: Any) -> None:
     saver = bool(function and _SAVERS.fullmatch(function))
     if saver and node.op in _OF_SAVER:
         return
@@ -261,7 +261,7 @@ def _called(node: Any) -> Iterable[str]:
         yield from (function.name for function in value.list.func)
 
 
-def _refusal(path: Path, op: str, why: str) -> InputError:
+def _refusal(path: AnyPath, op: str, why: str) -> InputError:
     return InputError(
         f"{path}: its operation {op} {why}, which no export of xdistil has; it is not loaded. If "
         "you trust whoever made it, load it with tf.saved_model.load"

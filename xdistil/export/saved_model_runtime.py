@@ -4,12 +4,12 @@ library."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 from xdistil.export.predictor import Predictor
 from xdistil.export.saved_model_classifier import SavedModelClassifier, SavedModelPairClassifier
@@ -21,7 +21,7 @@ _TOKEN_IDS = {"token_ids", "padding_mask"}
 _PREDICTORS = (SavedModelTagger, SavedModelClassifier, SavedModelPairClassifier)
 
 
-def open_saved_model(folder: Path, batch_size: int = 128) -> Predictor[Any]:
+def open_saved_model(folder: AnyPath, batch_size: int = 128) -> Predictor[Any]:
     """The predictor of a SavedModel; what it does is known by the inputs of its signatures.
 
     Args:

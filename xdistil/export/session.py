@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import abc
-from pathlib import Path
 
 import numpy as np
 
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 
 
@@ -26,7 +26,7 @@ class Session(abc.ABC):
         """`logits` of features, int32 `(rows, length)`, padded at the right."""
 
 
-def damaged(path: Path, noun: str, error: Exception) -> InputError:
+def damaged(path: AnyPath, noun: str, error: Exception) -> InputError:
     """The error of a file that a runtime cannot read."""
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
     return InputError(
@@ -35,7 +35,7 @@ def damaged(path: Path, noun: str, error: Exception) -> InputError:
     )
 
 
-def not_ours(path: Path) -> InputError:
+def not_ours(path: AnyPath) -> InputError:
     """The error of a file of others."""
     return InputError(
         f"{path}: no model that xdistil exported, by its inputs and outputs; give one that "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.errors import InputError
 from xdistil.export.export_folder import write_export
 from xdistil.export.find_model import EXPORTS, PRECISIONS
@@ -28,11 +28,11 @@ def export_session(
     folder: str | os.PathLike,
     runtime: str,
     form: IdsFormat,
-    make: Callable[[TrainedModel, Path, str], Session],
+    make: Callable[[TrainedModel, AnyPath, str], Session],
     *,
     precision: str,
     overwrite: bool,
-) -> Path:
+) -> AnyPath:
     """Writes the folder of an export, once it computes what the model does.
 
     Args:
@@ -57,12 +57,12 @@ def export_session(
         raise ValueError(f"`precision` must be one of {PRECISIONS}, received {precision!r}.")
     task = trained.task
 
-    def write(partial: Path) -> str:
-        _check_size(trained, Path(folder), EXPORTS[runtime].noun)
+    def write(partial: AnyPath) -> str:
+        _check_size(trained, as_path(folder), EXPORTS[runtime].noun)
         single = in_float32(trained)
         partial.mkdir()
         session = make(single, partial / EXPORTS[runtime].file, precision)
-        check_parity(session, single, precision, Path(folder))
+        check_parity(session, single, precision, as_path(folder))
         return model_card(trained, ids_use(task, input_names(task), form), precision)
 
     files = {TASK_FILE: task_settings(task)}
@@ -85,7 +85,7 @@ def in_float32(trained: TrainedModel) -> TrainedModel:
     return TrainedModel(twin, trained.task)
 
 
-def _check_size(trained: TrainedModel, folder: Path, noun: str) -> None:
+def _check_size(trained: TrainedModel, folder: AnyPath, noun: str) -> None:
     size = sum(4 * math.prod(weight.shape) for weight in trained.model.weights)
     if size > _MOST_BYTES:
         raise InputError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xdistil.data.batching import bucket_lengths
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 from xdistil.export.find_model import EXPORTS
 from xdistil.export.keras_runtime import keras_predictor
@@ -43,7 +43,7 @@ class _Served:
     inference: BucketedInference
 
 
-def open_session(folder: Path) -> Session | None:
+def open_session(folder: AnyPath) -> Session | None:
     """Opens what `export_onnx` or `export_litert` wrote; None where the folder holds neither.
 
     Args:
@@ -64,7 +64,7 @@ def open_session(folder: Path) -> Session | None:
     return None
 
 
-def session_predictor(session: Session, folder: Path, batch_size: int = 128) -> Predictor[Any]:
+def session_predictor(session: Session, folder: AnyPath, batch_size: int = 128) -> Predictor[Any]:
     """The predictor of an exported model.
 
     Args:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import tensorflow as tf
 
+from xdistil.data.paths import AnyPath
 from xdistil.export.entities import OUTSIDE
 from xdistil.export.graph_entities import GraphEntities
 from xdistil.export.graph_tokenizer import SplitText, valid_utf8
@@ -31,7 +31,7 @@ def export_tagger(
     *,
     overwrite: bool = False,
     jit_compile: bool = False,
-) -> Path:
+) -> AnyPath:
     """Writes a SavedModel that takes raw strings; it needs TensorFlow and tensorflow-text alone.
 
     The signature `serving_default` takes `text`, string `(batch,)`, UTF-8, and splits it at white

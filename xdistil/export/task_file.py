@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from xdistil.data.atomic_files import read_json
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.labels import Labels
+from xdistil.data.paths import AnyPath
 from xdistil.errors import InputError
 from xdistil.tasks.task import Task
 from xdistil.tasks.trained_model import TASKS
@@ -26,7 +26,7 @@ def task_settings(task: Task) -> dict[str, Any]:
     }
 
 
-def read_task(folder: Path, class_names: tuple[str, ...] | None) -> Task:
+def read_task(folder: AnyPath, class_names: tuple[str, ...] | None) -> Task:
     """The task of an exported model, out of task.json, tokenizer.json and labels.tsv.
 
     Args:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xdistil.data.paths import as_path
+
 if TYPE_CHECKING:
     import keras
 
@@ -52,7 +54,7 @@ def bytes_on_disk(path: str | os.PathLike) -> int:
     Raises:
         FileNotFoundError: there is nothing at `path`.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_file():
         return path.stat().st_size
     if not path.is_dir():

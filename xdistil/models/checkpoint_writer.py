@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from xdistil.data.atomic_files import make_folder, write_json
+from xdistil.data.paths import as_path
 from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
 from xdistil.models.activations import activation_for_checkpoint, get_activation
@@ -110,7 +110,7 @@ def write_checkpoint(
         for name, variable in encoder.named_weights().items()
     }
     tensors.update(_stored_layers(config, prefix, layers))
-    if (Path(folder) / "config.json").exists() and not overwrite:
+    if (as_path(folder) / "config.json").exists() and not overwrite:
         raise InputError(
             f"{folder}: holds a config.json, so there is a model already; give another folder, or "
             "overwrite=True"

@@ -11,6 +11,7 @@ import ml_dtypes  # noqa: F401  (lets safetensors read bfloat16 into numpy)
 import numpy as np
 import safetensors
 
+from xdistil.data.paths import AnyPath, as_path
 from xdistil.errors import InputError
 from xdistil.models.activations import activation_of_checkpoint
 from xdistil.models.encoder import Encoder, EncoderConfig
@@ -47,8 +48,8 @@ class Checkpoint:
     ```
     """
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | AnyPath):
+        self.folder = as_path(folder)
         if not self.folder.is_dir():
             raise InputError(f"{self.folder}: no such folder; expected a checkpoint's folder")
         self._config_file = self.folder / "config.json"
@@ -69,7 +70,7 @@ class Checkpoint:
             )
         return FAMILIES[model_type]
 
-    def _find_tensors(self) -> dict[str, Path]:
+    def _find_tensors(self) -> dict[str, AnyPath]:
         """Name of each tensor -> the file that holds it."""
         whole, index = self.folder / _WEIGHTS, self.folder / _INDEX
         if whole.is_file():
@@ -80,7 +81,7 @@ class Checkpoint:
             raise only_a_pickle(self.folder, self.config.get("architectures"))
         raise InputError(f"{self.folder}: holds no weights; expected {_WEIGHTS} or {_INDEX}")
 
-    def _read_index(self, index: Path) -> dict[str, Path]:
+    def _read_index(self, index: AnyPath) -> dict[str, AnyPath]:
         weight_map = _read_json(index, "an index of weight files").get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise InputError(f"{index}: has no 'weight_map'; expected tensor names and their files")
@@ -168,7 +169,7 @@ class Checkpoint:
         """The names of all tensors, sorted."""
         return sorted(self._files)
 
-    def file_of(self, name: str) -> Path:
+    def file_of(self, name: str) -> AnyPath:
         """The file that holds a tensor."""
         return self._files[name]
 
@@ -186,7 +187,7 @@ class Checkpoint:
             raise InputError(f"{self._files[name]}: cannot read {name!r}: {error}") from None
 
 
-def _made_here(folder: Path, config: dict[str, Any]) -> str:
+def _made_here(folder: AnyPath, config: dict[str, Any]) -> str:
     """What to do with a folder of ours where a checkpoint is asked for."""
     if str(config["format"]).startswith("xdistil run"):
         return (
@@ -342,7 +343,7 @@ def _left_over(checkpoint: Checkpoint, used: set[str]) -> list[str]:
     return heads
 
 
-def _read_json(path: Path, what: str) -> dict[str, Any]:
+def _read_json(path: AnyPath, what: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -360,7 +361,7 @@ def _read_json(path: Path, what: str) -> dict[str, Any]:
     return content
 
 
-def _tensor_names(path: Path) -> list[str]:
+def _tensor_names(path: AnyPath) -> list[str]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             return list(file.keys())

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from xdistil.data.paths import AnyPath, as_path, is_remote, local_folder
 from xdistil.errors import InputError
 
 # All that a checkpoint and its tokenizer need; never a pickle.
@@ -19,7 +20,7 @@ _FILES = [
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
-def find_checkpoint(preset: str | os.PathLike[str]) -> Path:
+def find_checkpoint(preset: str | os.PathLike[str]) -> AnyPath:
     """The folder of a checkpoint; a name of the hub is fetched, once, into the hub's own cache.
 
     Args:
@@ -31,14 +32,14 @@ def find_checkpoint(preset: str | os.PathLike[str]) -> Path:
     name = os.fspath(preset)
     if not name:
         raise InputError("no teacher named: expected a checkpoint's folder or a name of the hub")
-    folder = Path(name).expanduser()
+    folder = as_path(name).expanduser()
     if folder.is_dir():
-        return folder
+        return local_folder(folder)
     if folder.exists():
         raise InputError(
             f"{preset}: is a file; expected a checkpoint's folder or a name of the hub"
         )
-    if not _HUB_NAME.fullmatch(name) or name.startswith("."):
+    if is_remote(folder) or not _HUB_NAME.fullmatch(name) or name.startswith("."):
         raise InputError(f"{preset}: no such folder; expected a checkpoint's folder")
     return _fetch(name)
 
@@ -62,7 +63,7 @@ def only_a_pickle(where: object, architectures: object) -> InputError:
     )
 
 
-def _fetch(name: str) -> Path:
+def _fetch(name: str) -> AnyPath:
     try:
         import huggingface_hub
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
@@ -96,7 +97,7 @@ def _fetch(name: str) -> Path:
     return folder
 
 
-def _architectures(config: Path) -> object:
+def _architectures(config: AnyPath) -> object:
     try:
         content = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):

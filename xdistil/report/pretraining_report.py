@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from xdistil.data.paths import as_path
 from xdistil.errors import InputError
 from xdistil.report.console import duration
 from xdistil.report.text_table import text_table
@@ -92,7 +92,7 @@ def load_pretraining_report(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it is no such report.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         path = path / PRETRAINING_REPORT
     try:

@@ -4,10 +4,10 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from xdistil.data.atomic_files import write_bytes
+from xdistil.data.paths import as_path
 from xdistil.errors import InputError
 
 _NUMBER = (int, float)
@@ -158,7 +158,7 @@ def load_report(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, it is not JSON, or it is no report.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_dir():
         path = path / "report.json"
     try:

@@ -1,7 +1,6 @@
 """`TrainedModel`: a model with its task, kept as a folder of open formats."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +14,7 @@ from xdistil.data.batching import bucket_lengths
 from xdistil.data.checksums import verify_checksums, write_checksums
 from xdistil.data.encoding import TextEncoder
 from xdistil.data.labels import Labels
+from xdistil.data.paths import AnyPath, as_path, local_file
 from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
 from xdistil.metrics.footprint import count_parameters
@@ -96,7 +96,7 @@ class TrainedModel:
         examples = list(examples)
         return self.task.evaluate(self.inference, list(self.task.encode(examples)), examples)
 
-    def save(self, folder: str | Path, facts: dict[str, Any] | None = None) -> None:
+    def save(self, folder: str | AnyPath, facts: dict[str, Any] | None = None) -> None:
         """Writes the model as a folder: config, weights, tokenizer, labels, model card.
 
         Args:
@@ -129,7 +129,7 @@ class TrainedModel:
         write_json(folder / CONFIG_FILE, config)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "TrainedModel":
+    def load(cls, folder: str | AnyPath) -> "TrainedModel":
         """Reads what `save` wrote. Nothing in the folder is executed.
 
         Args:
@@ -138,7 +138,7 @@ class TrainedModel:
         Raises:
             InputError: If the folder is none of ours, is incomplete, or is damaged.
         """
-        folder = _find_model(Path(folder))
+        folder = _find_model(as_path(folder))
         config = _read_config(folder)
         verify_checksums(folder, "copy or make the model again")
         tensors = _read_tensors(folder / WEIGHTS_FILE)
@@ -180,7 +180,7 @@ class TrainedModel:
         )
 
 
-def load(folder: str | Path) -> TrainedModel:
+def load(folder: str | AnyPath) -> TrainedModel:
     """Loads a trained model from its folder or from a run directory.
 
     Args:
@@ -208,7 +208,7 @@ def _named_weights(model: keras.Model) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"Weights outside the layer groups: {left}")
 
 
-def _find_model(folder: Path) -> Path:
+def _find_model(folder: AnyPath) -> AnyPath:
     """The folder itself, or the student of a run directory."""
     if (folder / "student" / CONFIG_FILE).is_file():
         return folder / "student"
@@ -242,12 +242,12 @@ def _find_model(folder: Path) -> Path:
     )
 
 
-def _config_of(folder: Path) -> dict[str, Any]:
+def _config_of(folder: AnyPath) -> dict[str, Any]:
     config = read_json(folder / CONFIG_FILE)
     return config if isinstance(config, dict) else {}
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: AnyPath) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     config = _config_of(folder)
     if config.get("format") != _FORMAT:
@@ -259,7 +259,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _find_task(folder: Path, config: dict[str, Any]) -> type[Task]:
+def _find_task(folder: AnyPath, config: dict[str, Any]) -> type[Task]:
     if config["name"] not in TASKS:
         raise InputError(
             f"{folder / CONFIG_FILE}: unknown task {config['name']!r}; known are "
@@ -268,14 +268,15 @@ def _find_task(folder: Path, config: dict[str, Any]) -> type[Task]:
     return TASKS[config["name"]]
 
 
-def _read_tensors(path: Path) -> dict[str, np.ndarray]:
+def _read_tensors(path: AnyPath) -> dict[str, np.ndarray]:
     try:
-        return safetensors.numpy.load_file(path)
+        with local_file(path) as local:
+            return safetensors.numpy.load_file(local)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path}: cannot be read: {error}; make the model again.") from error
 
 
-def _plain_settings(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+def _plain_settings(folder: AnyPath, config: dict[str, Any]) -> dict[str, Any]:
     """A model's settings as plain data, and its precision.
 
     Keras builds objects, by the names of their classes and modules, out of what a configuration
@@ -308,7 +309,7 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _build_model(folder: Path, config: dict[str, Any], tensors: dict[str, Any]) -> keras.Model:
+def _build_model(folder: AnyPath, config: dict[str, Any], tensors: dict[str, Any]) -> keras.Model:
     class_name = config.get("class_name")
     if class_name not in _MODELS:
         raise InputError(
