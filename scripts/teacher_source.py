@@ -150,7 +150,7 @@ def check_seq_len(longest: int, whose: str) -> None:
         )
 
 
-def checkpoint_digest(folder: Path, *parts: str, separator: str = "") -> str:
+def checkpoint_digest(folder: AnyPath, *parts: str, separator: str = "") -> str:
     """Changes with a checkpoint's settings and weights, and with `parts`."""
     files = sorted([*folder.glob("*.safetensors"), folder / "config.json"])
     text = separator.join([*parts, *(sha256_of_file(path) for path in files)])

@@ -65,11 +65,11 @@ def replacing(path: str | os.PathLike) -> Iterator[AnyPath]:
                 os.fsync(file.fileno())
         move(partial, path)
         sync_folder(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise storage_error(path, error) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise storage_error(path, error) from error
         raise
 
 

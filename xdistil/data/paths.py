@@ -82,11 +82,21 @@ def remove_tree(folder: AnyPath, ignore_errors: bool = False) -> None:
         shutil.rmtree(folder, ignore_errors=ignore_errors)
         return
     try:
-        with as_os_errors(folder):
-            gfile().rmtree(str(folder))
+        _remove_remote_tree(folder)
     except OSError:
         if not ignore_errors:
             raise
+
+
+def _remove_remote_tree(folder: RemotePath) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            _remove_remote_tree(path)
+        else:
+            path.unlink()
+    # ram:// removes the folder and then misses what it takes for its files, see `iterdir`.
+    with contextlib.suppress(FileNotFoundError), as_os_errors(folder):
+        gfile().rmtree(str(folder))
 
 
 def copy_file(source: AnyPath, target: AnyPath) -> None:
@@ -105,7 +115,7 @@ def copy_tree(source: AnyPath, target: AnyPath) -> None:
     if not is_remote(source) and not is_remote(target):
         shutil.copytree(source, target, copy_function=_link)
         return
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         if path.is_dir():
             copy_tree(path, target / path.name)

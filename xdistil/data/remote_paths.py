@@ -177,7 +177,9 @@ class RemotePath(os.PathLike):
         with as_os_errors(self):
             names = gfile().listdir(str(self))
         for name in sorted({name.strip("/") for name in names}):
-            yield self / name
+            # ram:// takes what lies in `a_b` for files `_b/...` of `a`.
+            if (path := self / name).exists():
+                yield path
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """What matches below, level by level; `**` stands for any number of folders."""
