@@ -227,7 +227,7 @@ def test_where_there_is_no_room_training_goes_on_without(fault, of_tagger, tmp_p
     if fault == "full disk":
         monkeypatch.setattr(frozen_states, "write_records", full)
     else:
-        monkeypatch.setattr(frozen_states, "_room", lambda _: 100)
+        monkeypatch.setattr(frozen_states, "free_bytes", lambda _: 100)
     _, record, kept = trained(tmp_path, of_tagger, a_stage(), tiny_student())
     assert (record["epochs"], kept) == (3, [])
 
