@@ -4,6 +4,7 @@
     python scripts/benchmark.py memory                 # peak memory with 10 times the transfer text
     python scripts/benchmark.py resume                 # kill -9, run again: the same weights?
     python scripts/benchmark.py damage                 # files cut, bytes flipped: ever silent?
+    python scripts/benchmark.py devices                # two devices, two workers: one's student?
     python scripts/benchmark.py fuzz     --minutes=30 --model=RUN  # hostile input for each reader
     python scripts/benchmark.py export   --model=RUN --input=FILES  # exports: the same tags?
     python scripts/benchmark.py hub      --model=RUN --input=FILES  # the same in PyTorch?
@@ -35,6 +36,7 @@ SUBJECTS = {
     "memory": "benchmark_memory",
     "resume": "benchmark_resume",
     "damage": "benchmark_damage",
+    "devices": "benchmark_devices",
     "fuzz": "benchmark_fuzz",
     "export": "benchmark_export",
     "hub": "benchmark_hub",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xdistil.data.atomic_files import make_folder
@@ -48,7 +48,12 @@ class FinishedRun:
 
 
 def run_program(
-    flags: Sequence[str], *, log: Path, kill_after: float | None = None, program: str = "ner"
+    flags: Sequence[str],
+    *,
+    log: Path,
+    kill_after: float | None = None,
+    program: str = "ner",
+    environment: Mapping[str, str] | None = None,
 ) -> FinishedRun:
     """Run run_ner.py, or another program that distils, in a process of its own.
 
@@ -57,6 +62,7 @@ def run_program(
         log: file that gets what it prints; it is appended to.
         kill_after: send SIGKILL after so many seconds, if it still runs then.
         program: `ner`, `classification`, `pairs` or `pretraining`.
+        environment: variables that it has beside this process's.
 
     Returns:
         How it ended.
@@ -71,6 +77,7 @@ def run_program(
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,
+                    env={**os.environ, **(environment or {})},
                     start_new_session=True,
                     preexec_fn=_die_with_parent(),
                 )

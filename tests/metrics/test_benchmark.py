@@ -454,3 +454,31 @@ def test_inference_is_held_against_the_faster_yardstick_round_by_round():
     printed = benchmark_inference.table(result)
     assert "50x200      32      1      0.50  4.00" in printed
     assert "at most 2.0e-07 apart; not installed: torch" in printed
+
+
+def test_the_distance_of_two_students_is_that_of_their_worst_tensor(tmp_path):
+    from benchmark_devices import distance, table
+    from safetensors.numpy import save_file
+
+    arrays = {"a": np.full(4, 2.0, np.float32), "b": np.zeros(3, np.float32)}
+    save_file(arrays, tmp_path / "one")
+    save_file({**arrays, "a": np.float32([2, 2, 2, 2.4])}, tmp_path / "two")
+    assert distance(tmp_path / "one", tmp_path / "one") == 0
+    assert distance(tmp_path / "one", tmp_path / "two") == pytest.approx(0.1)
+    save_file({"a": arrays["a"]}, tmp_path / "other")
+    with pytest.raises(InputError, match="hold other tensors"):
+        distance(tmp_path / "one", tmp_path / "other")
+    row = {"program": "ner", "recipe": "D1", "stages": 1, "learned": 1, "steps": 1234}
+    row["distance"] = {"mirrored": 2e-6}
+    text = table({"rows": [row], "equal": 1, "compared": 1, "tolerance": 1e-5})
+    assert "ner  D1           1        1  1,234   2.0e-06" in text
+    assert text.endswith("1 of 1 students within 1e-05 of the one of one device")
+
+
+def test_workers_of_a_benchmark_have_a_port_each():
+    from benchmark_devices import cluster
+
+    configs = [json.loads(config) for config in cluster(2)]
+    assert [config["task"]["index"] for config in configs] == [0, 1]
+    assert configs[0]["cluster"] == configs[1]["cluster"]
+    assert len(set(configs[0]["cluster"]["worker"])) == 2

@@ -1,0 +1,204 @@
+"""Subject `devices`: two devices, or two worker processes, against one: the same student?
+
+    python scripts/benchmark.py devices --ways=mirrored,multi_worker
+
+One run of each recipe on one device, on two devices that one CPU is split into, and in two worker
+processes, with the same teacher and global batch and without dropout, whose masks differ between
+devices. The distance of two students is that of the tensor that differs most: the norm of the
+difference over the norm.
+"""
+
+import concurrent.futures
+import json
+import shlex
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from absl import flags
+from benchmark_memory import work_folder
+from benchmark_resume import WEIGHTS
+from benchmark_runs import (
+    SMALL_RUN,
+    RunFailed,
+    run_program,
+    run_to_the_end,
+    write_synthetic_corpus,
+    write_synthetic_texts,
+)
+
+from xdistil.data.atomic_files import make_folder
+from xdistil.errors import InputError
+from xdistil.report.report import load_report
+from xdistil.report.text_table import text_table
+
+FLAGS = flags.FLAGS
+#: Recipes by program, and the epochs in which each takes about 50 steps.
+RECIPES = {
+    "ner": {"D0-S": 5, "D1": 3, "D2": 3, "D3.1": 2, "D3.2": 1, "D4.1": 2, "D4.2": 1},
+    "classification": {
+        **{"labels": 5, "hard": 3, "soft": 3, "joint": 3, "staged": 1, "tang": 3},
+        **{"kd": 5, "pkd_skip": 5, "pkd_last": 5, "distilbert": 5, "hidden_states": 1},
+    },
+    "pairs": {"tang": 3, "staged": 1, "pkd_skip": 5},
+}
+_OF_TRANSFORMERS = ("kd", "pkd_skip", "pkd_last", "distilbert", "hidden_states")
+_WAYS = {
+    "mirrored": ["--strategy=mirrored", "--logical_devices=2"],
+    "multi_worker": ["--strategy=multi_worker"],
+}
+_BATCH, _EXAMPLES = 32, 320
+_WORKERS = 2
+
+
+def define_flags() -> None:
+    """The subject's flags."""
+    flags.DEFINE_list("programs", list(RECIPES), "Whose recipes are run.")
+    flags.DEFINE_list("recipes", [], "Only these; default: all.")
+    flags.DEFINE_list("ways", list(_WAYS), "What is held against one device.")
+    flags.DEFINE_float("tolerance", 1e-5, "The distance up to which students are equal.")
+    flags.DEFINE_string("run_flags", "", "Further flags of the programs, in quotes.")
+    flags.DEFINE_string("work_dir", None, "Folder to keep; default: one that is removed after.")
+    for name, known in (("programs", RECIPES), ("ways", _WAYS)):
+        flags.register_validator(name, lambda values, known=known: set(values) <= set(known))
+
+
+def measure() -> dict[str, Any]:
+    """Every recipe, every way."""
+    known = {recipe for program in FLAGS.programs for recipe in RECIPES[program]}
+    if unknown := set(FLAGS.recipes) - known:
+        raise InputError(f"--recipes={','.join(sorted(unknown))}: expected some of {sorted(known)}")
+    rows = []
+    with work_folder(FLAGS.work_dir) as folder:
+        for program in FLAGS.programs:
+            text = _text_flags(folder / f"{program}-text", program)
+            for recipe, epochs in RECIPES[program].items():
+                if recipe in (FLAGS.recipes or RECIPES[program]):
+                    rows.append(_row(folder / program / recipe, program, recipe, epochs, text))
+                    print(table({"rows": rows[-1:]}).splitlines()[1], flush=True)
+    equal = sum(
+        distance <= FLAGS.tolerance for row in rows for distance in row["distance"].values()
+    )
+    return {
+        "rows": rows,
+        "tolerance": FLAGS.tolerance,
+        "compared": sum(len(row["distance"]) for row in rows),
+        "equal": equal,
+    }
+
+
+def _row(
+    folder: Path, program: str, recipe: str, epochs: int, text: Sequence[str]
+) -> dict[str, Any]:
+    command = [*SMALL_RUN, *text, *shlex.split(FLAGS.run_flags), *run_flags(recipe, epochs)]
+    one = make_folder(folder) / "one"
+    run_to_the_end(
+        [*command, f"--output_dir={one}", "--overwrite"], log=folder / "one.log", program=program
+    )
+    report = load_report(one)
+    distances = {}
+    for way in FLAGS.ways:
+        other = folder / way
+        again = [*command, *_WAYS[way], f"--reuse_from={one}", f"--output_dir={other}"]
+        again.append("--overwrite")
+        if way == "multi_worker":
+            _run_workers(again, folder, program)
+        else:
+            run_to_the_end(again, log=folder / f"{way}.log", program=program)
+        distances[way] = distance(one / WEIGHTS, other / WEIGHTS)
+    return {
+        "program": program,
+        "recipe": recipe,
+        "stages": len(report["stages"]),
+        # A stage that no epoch bettered on dev gives back what it was given.
+        "learned": sum(stage["best_epoch"] > 0 for stage in report["stages"]),
+        "steps": sum(stage["steps"] for stage in report["stages"]),
+        "distance": distances,
+    }
+
+
+def run_flags(recipe: str, epochs: int) -> list[str]:
+    """Flags of a recipe's run that do not differ between one device and two."""
+    found = [f"--recipe={recipe}", f"--epochs={epochs}", f"--batch_size={_BATCH}", "--patience=0"]
+    found += ["--dropout=0", "--teacher_dropout=0", "--learning_rate=1e-2"]
+    if recipe in _OF_TRANSFORMERS:
+        found += ["--student=transformer", "--num_heads=2", "--learning_rate=1e-3"]
+    if recipe in ("pkd_skip", "pkd_last"):
+        found += ["--student_layers=first", "--num_layers=2"]
+    return found
+
+
+def _text_flags(folder: Path, program: str) -> list[str]:
+    if program == "ner":
+        return write_synthetic_corpus(
+            folder, transfer_sentences=_EXAMPLES, labeled_sentences=_EXAMPLES
+        )
+    flags_of_text = write_synthetic_texts(
+        folder, labeled_texts=2 * _EXAMPLES, pairs=program == "pairs"
+    )
+    labels = 2 if program == "pairs" else 3
+    return [*flags_of_text, f"--labeled_per_class={_EXAMPLES // labels}"]
+
+
+def _run_workers(command: Sequence[str], folder: Path, program: str) -> None:
+    """The same command in worker processes that share its run directory."""
+    with concurrent.futures.ThreadPoolExecutor(_WORKERS) as threads:
+        ended = [
+            threads.submit(
+                run_program,
+                command,
+                log=folder / f"worker-{number}.log",
+                program=program,
+                environment={"TF_CONFIG": config},
+            )
+            for number, config in enumerate(cluster(_WORKERS))
+        ]
+    if any(one.result().status for one in ended):
+        raise RunFailed(f"{folder}: a worker failed, see worker-*.log")
+
+
+def cluster(workers: int) -> list[str]:
+    """TF_CONFIG of each worker, on ports of this machine that are free."""
+    sockets = [socket.socket() for _ in range(workers)]
+    for one in sockets:
+        one.bind(("localhost", 0))
+    addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+    for one in sockets:
+        one.close()
+    return [
+        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+        for index in range(workers)
+    ]
+
+
+def distance(first: Path, second: Path) -> float:
+    """The largest relative distance of two tensors of one name in two files of weights."""
+    one, two = (safetensors.numpy.load_file(path) for path in (first, second))
+    if one.keys() != two.keys():
+        raise InputError(f"{first} and {second} hold other tensors")
+    return max(_relative(one[name], two[name]) for name in one)
+
+
+def _relative(one: np.ndarray, two: np.ndarray) -> float:
+    difference = np.linalg.norm(one.astype(np.float64) - two)
+    return float(difference / np.linalg.norm(one.astype(np.float64))) if difference else 0.0
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The result as text."""
+    ways = list(result["rows"][0]["distance"]) if result["rows"] else []
+    rows = [["", "recipe", "stages", "learned", "steps", *ways]]
+    for row in result["rows"]:
+        distances = [f"{row['distance'][way]:.1e}" for way in ways]
+        numbers = [f"{row[name]:,}" for name in ("stages", "learned", "steps")]
+        rows.append([row["program"], row["recipe"], *numbers, *distances])
+    lines = [text_table(rows, left=2)]
+    if "equal" in result:
+        lines.append(
+            f"{result['equal']} of {result['compared']} students within {result['tolerance']:g} of "
+            "the one of one device"
+        )
+    return "\n".join(lines)
