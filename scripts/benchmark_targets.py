@@ -2,11 +2,12 @@
 
     python scripts/benchmark.py targets --checkpoint=FOLDER --input=FILES
 
-`padded` pads every sentence to --seq_len, `buckets` is what a run does; both write their outputs
-to the disk. `teacher alone` runs the same model on the same text and writes nothing. Each call
-traces the model anew, as a run does once: give it a few thousand sentences. The work is the matrix
-products of the real positions (for `padded`: of all); its rate over that of one large float32
-product says how much of the machine is used. In turns, medians.
+`padded` pads every sentence to --seq_len, `buckets` is what a run does, `xla` the same compiled by
+XLA, which wants every batch filled up to one shape a bucket. All three write nothing and are traced
+before they are timed. `written` writes what `buckets` gives to the disk, with checksums, as a run
+does, and `read` reads it in batches as training does. The work is the matrix products of the real
+positions (for `padded`: of all); its rate over that of one large float32 product says how much of
+the machine is used. In turns, medians.
 """
 
 import itertools
@@ -27,6 +28,7 @@ from xdistil.report.text_table import text_table
 FLAGS = flags.FLAGS
 _PRECISIONS = {"float32", "mixed_bfloat16"}
 _SHARD = 2048
+WAYS = ("padded", "buckets", "xla", "written", "read")
 
 
 def define_flags() -> None:
@@ -38,7 +40,9 @@ def define_flags() -> None:
     flags.DEFINE_list("outputs", ["logits"], "What is kept, such as logits,hidden_states_6.")
     flags.DEFINE_list("token_budgets", ["1024"], "Positions a batch.")
     flags.DEFINE_list("precisions", ["float32"], "Policies: float32, mixed_bfloat16.")
-    flags.DEFINE_integer("repeats", 3, "Rounds.", lower_bound=1)
+    flags.DEFINE_list("ways", list(WAYS), "Which to measure; padded is always among them.")
+    flags.DEFINE_integer("repeats", 5, "Rounds.", lower_bound=1)
+    flags.register_validator("ways", lambda v: set(v) <= set(WAYS), ", ".join(WAYS))
     flags.register_validator("token_budgets", are_sizes, "whole numbers from 1, e.g. 1024,4096")
     flags.register_validator(
         "precisions", lambda v: bool(v) and set(v) <= _PRECISIONS, ", ".join(sorted(_PRECISIONS))
@@ -46,23 +50,20 @@ def define_flags() -> None:
 
 
 def measure() -> dict[str, Any]:
-    """Every combination of budget, precision and compilation, beside the padded way."""
+    """Every way at each budget and precision."""
     from xdistil import metrics
 
     examples = read_examples()
+    ways = [way for way in WAYS if way in ("padded", *FLAGS.ways)]
     with work_folder(None) as folder:
         calls: dict[str, Callable[[], Any]] = {}
         teachers = {precision: build_teacher(precision) for precision in FLAGS.precisions}
         for precision, budget in itertools.product(FLAGS.precisions, map(int, FLAGS.token_budgets)):
             settings = f"{precision}, {budget}"
-            ways = {"padded": {"padded": True}, "buckets": {}, "teacher alone": {"keep": False}}
-            for way, own in ways.items():
+            for way in ways:
+                place = folder / f"{precision}-{budget}"
                 calls[f"{way}, {settings}"] = call_of(
-                    teachers[precision],
-                    examples,
-                    folder / "targets",
-                    budget=budget,
-                    **own,
+                    way, teachers[precision], examples, place, budget
                 )
         latencies = metrics.measure_latency(calls, repeats=FLAGS.repeats, warm_up=1)
     rate = metrics.matmul_gflops(1024)
@@ -80,7 +81,7 @@ def measure() -> dict[str, Any]:
                 "settings": settings,
                 "sentences_per_second": len(examples) / seconds,
                 "over_padded": statistics.median(latencies.ratios(f"padded, {settings}", name)),
-                "of_matmul_rate": work / seconds / 1e9 / rate,
+                "of_matmul_rate": None if way == "read" else work / seconds / 1e9 / rate,
             }
         )
     return {
@@ -122,46 +123,43 @@ def build_teacher(precision: str) -> Any:
 
 
 def call_of(
-    teacher: Any,
-    examples: Sequence[Any],
-    folder: Path,
-    *,
-    budget: int,
-    padded: bool = False,
-    keep: bool = True,
+    way: str, teacher: Any, examples: Sequence[Any], folder: Path, budget: int
 ) -> Callable[[], Any]:
-    """A function that has the teacher read all examples."""
+    """A function that has the teacher read all examples, or that reads what it gave."""
+    import tensorflow as tf
+
     from xdistil.data.batching import bucket_lengths
-    from xdistil.distillation.targets import compute_targets, named_output
+    from xdistil.data.record_batches import read_batches
+    from xdistil.data.records import write_records
+    from xdistil.distillation.targets import named_output
     from xdistil.models.inference import BatchedInference
 
-    lengths = (FLAGS.seq_len,) if padded else bucket_lengths(FLAGS.seq_len)
+    lengths = (FLAGS.seq_len,) if way == "padded" else bucket_lengths(FLAGS.seq_len)
+    inference = BatchedInference(
+        teacher,
+        lengths,
+        lambda found: {
+            name: tf.cast(named_output(found, name), tf.float16) for name in FLAGS.outputs
+        },
+        budget,
+        jit_compile=way == "xla",
+        pad_to_bucket=way == "padded",
+    )
 
-    def alone() -> int:
-        run = BatchedInference(
-            teacher,
-            lengths,
-            lambda found: {name: named_output(found, name) for name in FLAGS.outputs},
-            budget,
+    def written(name: str) -> Any:
+        shutil.rmtree(folder / name, ignore_errors=True)
+        return write_records(
+            folder / name, examples, key="targets", shard_size=_SHARD, arrays=inference.run
         )
-        return sum(1 for _ in run(examples, chunk=_SHARD))
 
-    def written() -> int:
-        shutil.rmtree(folder, ignore_errors=True)
-        store = compute_targets(
-            folder,
-            examples,
-            teacher=teacher,
-            text="benchmark",
-            outputs=FLAGS.outputs,
-            lengths=lengths,
-            token_budget=budget,
-            pad_to_bucket=padded,
-            shard_size=_SHARD,
+    if way == "written":
+        return lambda: written("again")
+    if way == "read":
+        store = written("kept")
+        return lambda: sum(
+            1 for _ in read_batches([store], lengths=lengths, batch_size=64, arrays=FLAGS.outputs)
         )
-        return store.examples
-
-    return written if keep else alone
+    return lambda: sum(1 for _ in inference(examples, chunk=_SHARD))
 
 
 def flops(teacher: Any, length: int) -> float:
@@ -182,7 +180,7 @@ def table(result: dict[str, Any]) -> str:
                 row["settings"],
                 f"{row['sentences_per_second']:,.0f}",
                 f"{row['over_padded']:.2f}x",
-                f"{100 * row['of_matmul_rate']:.0f}%",
+                "-" if row["of_matmul_rate"] is None else f"{100 * row['of_matmul_rate']:.0f}%",
             ]
         )
     machine = ", ".join(f"{name} {value}" for name, value in result["machine"].items())

@@ -109,7 +109,9 @@ def torch_epoch(
     def epoch() -> float:
         for token_ids, wanted, weights in held:
             optimizer.zero_grad()
-            states, _ = modules["bilstm"](drop(modules["embedding"](token_ids)))
+            embedded = modules["embedding"](token_ids)
+            # As here: what is frozen runs without dropout.
+            states, _ = modules["bilstm"](drop(embedded) if "bilstm" in learning else embedded)
             hidden = modules["dense"](drop(states))
             logits = modules["head"](drop(torch.nn.functional.gelu(hidden, approximate="tanh")))
             values = 0.5 * ((logits - wanted) ** 2).sum(dim=-1)

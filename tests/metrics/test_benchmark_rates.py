@@ -111,7 +111,8 @@ def training_flags(monkeypatch):
         "representation_dim": 8,
         "num_classes": 3,
         "repeats": 1,
-        "ways": ["input", "graph"],
+        "ways": ["input", "graph", "kept", "keeping"],
+        "epochs": 3,
         "seed": 1,
     }
     for module in (benchmark_inference, benchmark_training):
@@ -119,12 +120,15 @@ def training_flags(monkeypatch):
     return benchmark_training
 
 
-def test_each_sub_stage_trains_its_own_layers(training_flags, tmp_path: Path):
+@pytest.mark.parametrize("way", ["graph", "kept"])
+def test_each_sub_stage_trains_its_own_layers(training_flags, tmp_path: Path, way):
     data = training_flags.Records(tmp_path)
     assert data.steps == len(data.held) >= 5 and 0 < data.padding < 1
     student = training_flags.new_student()
     before = {name: layers[0].get_weights() for name, layers in student.layer_groups.items()}
-    training_flags.fit_of(student, data, ["dense", "head"], jit_compile=False)()
+    learning = ["dense", "head"]
+    training_flags.freeze(student, learning)
+    training_flags.fit_of(student, data, upper=True, way=way)()
     for name, layers in student.layer_groups.items():
         pairs = zip(before[name], layers[0].get_weights(), strict=True)
         assert all(np.array_equal(*pair) for pair in pairs) == (name in ("embedding", "bilstm"))
@@ -139,8 +143,19 @@ def test_the_sub_stages_are_timed_from_the_head_down(training_flags):
         "embedding",
     ]
     lines = training_flags.table(result).splitlines()
-    assert lines[1].split() == ["learns", "input", "graph"]
-    assert lines[-3].split()[0] == "embedding+bilstm+dense+head"
+    assert lines[1].split() == ["learns", "input", "graph", "kept", "keeping"]
+    assert lines[-2].split()[0] == "embedding+bilstm+dense+head"
+    assert lines[-2].split()[-2:] == ["-", "-"]
+
+
+def test_the_whole_stage_is_reckoned_in_the_ways_that_a_run_takes():
+    from benchmark_training import whole_stage
+
+    rows = [
+        {"seconds": {"graph": 5.0, "kept": 1.0, "keeping": 4.0, "torch": 6.0}},
+        {"seconds": {"graph": 8.0, "torch": 7.0}},
+    ]
+    assert whole_stage(rows, 2) == {"epochs": 2, "ours": 2 * (1 + 8) + 4, "torch": 2 * (6 + 7)}
 
 
 def test_tokenization_is_told_as_a_share_of_the_bare_tokenizers_rate():
