@@ -38,6 +38,8 @@ RUNTIMES = {
     "litert_int8": ("ai_edge_litert",),
     "torch": ("torch",),
 }
+# Runtimes whose logits differ by more compute something else, and their times say nothing.
+_APART = 1e-3
 _YARDSTICKS = ("onnx", "torch")
 # OpenMP's and ONNX Runtime's threads spin for some milliseconds after their last call.
 SETTLE_SECONDS = 0.03
@@ -187,7 +189,13 @@ def measure_shape(
             bound[name] = metrics.compile_call(model, given, name)
     results = {name: _logits(call()) for name, call in bound.items() if "int8" not in name}
     first = next(iter(results.values()), None)
-    apart = max((float(np.abs(found - first).max()) for found in results.values()), default=0.0)
+    distances = {name: float(np.abs(found - first).max()) for name, found in results.items()}
+    if wrong := [name for name, distance in distances.items() if not distance < _APART]:
+        raise InputError(
+            f"{', '.join(wrong)}: computes something else: logits {distances} away from those of "
+            f"{next(iter(results))}"
+        )
+    apart = max(distances.values(), default=0.0)
     limit_ms = flops(model, batch_size, length) / rate / 1e6
     latencies = metrics.measure_latency(
         bound,

@@ -274,7 +274,7 @@ def define_run_flags() -> None:
     flags.DEFINE_bool(
         "reuse_frozen",
         True,
-        "Keep on the disk, for a stage that trains the layers above a BiLSTM alone, what those "
+        "Keep on the disk, for a stage that trains the upper layers alone, what those "
         "below give; else they run in each step.",
     )
     flags.DEFINE_string("reuse_from", None, "A run whose teacher and targets are taken over.")

@@ -171,12 +171,14 @@ def test_the_graph_needs_tensorflow_alone(roberta_folder):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
-def test_batches_of_any_size_are_answered(roberta_folder, rows):
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_batches_of_any_size_are_answered(roberta_folder, rows, length):
     model = tf.saved_model.load(str(roberta_folder))
-    ids = tf.ones([rows, 5], tf.int32)
+    shape = (rows, length)
+    ids = tf.ones(shape, tf.int32)
     found = model.signatures["serving_default"](token_ids=ids, padding_mask=ids)
-    assert found["logits"].shape == found["probabilities"].shape == (rows, 5, 7)
-    np.testing.assert_allclose(tf.reduce_sum(found["probabilities"], -1), np.ones((rows, 5)), 1e-5)
+    assert found["logits"].shape == found["probabilities"].shape == (*shape, 7)
+    np.testing.assert_allclose(tf.reduce_sum(found["probabilities"], -1), np.ones(shape), 1e-5)
     labels = [name.decode() for name in model.signatures["labels"]()["labels"].numpy()]
     assert labels == [*load_predictor(roberta_folder).labels]
 

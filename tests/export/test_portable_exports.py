@@ -1,6 +1,7 @@
 """Exports to ONNX and LiteRT give what Keras gives, for every task, batch and length."""
 
 import dataclasses
+import functools
 import json
 import re
 import shutil
@@ -105,6 +106,52 @@ def assert_same_logits(session, trained, shapes=((4, 11), (1, 1))):
         real = features["padding_mask"].astype(bool)
         real = real if expected.ndim == 3 else real.any(axis=1)
         np.testing.assert_allclose(found[real], expected[real], rtol=1e-4, atol=1e-5)
+
+
+def kinds_of_models(encoder):
+    """A model of each kind, by name, with its task."""
+    boundaries = {"boundary_token_ids": (encoder.cls_id, encoder.sep_id)}
+    kept = np.arange(0, encoder.vocabulary_size, 3)
+    pruned = {"channels": 2, "kept_token_ids": kept, "unknown_token_id": 3}
+    texts = functools.partial(bilstm, BiLSTMTextStudent, encoder)
+    of_family = functools.partial(transformer, encoder=encoder)
+    return {
+        "texts max": lambda: (texts(pooling="max"), Classification),
+        "texts last": lambda: (texts(pooling="last", **boundaries), Classification),
+        "pruned": lambda: (BiLSTMStudent(len(kept), 4, **SIZES, **pruned), Tagging),
+        "bert": lambda: (of_family(TransformerStudent, "bert"), Tagging),
+        "bert texts": lambda: (of_family(TransformerTextStudent, "bert"), Classification),
+        "albert": lambda: (of_family(TransformerStudent, "albert"), Tagging),
+        "electra pairs": lambda: (of_family(TransformerTextStudent, "electra"), PairClassification),
+    }
+
+
+KINDS = ("texts max", "texts last", "pruned", "bert texts", "albert", "electra pairs")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_litert_gives_the_logits_of_every_kind_of_model(encoder, tmp_path, kind):
+    model, task_class = kinds_of_models(encoder)[kind]()
+    trained = build(model, task_class, encoder)
+    session = open_session(export_litert(trained, tmp_path / "model"))
+    assert_same_logits(session, trained, ((4, 11), (1, 7)))
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+@pytest.mark.parametrize("kind", ["texts max", "bert"])
+def test_eight_bits_leave_texts_and_transformers_their_answers(encoder, tmp_path, form, kind):
+    model, task_class = kinds_of_models(encoder)[kind]()
+    trained = build(model, task_class, encoder)
+    if kind == "bert":  # as small as the weights of real ones
+        for weight in model.trainable_weights:
+            weight.assign(0.25 * weight)
+    session = open_session(EXPORTERS[form](trained, tmp_path / "model", precision="int8"))
+    features = features_of(trained, 8, 11)
+    expected = np.asarray(trained.model(features, training=False)["logits"])
+    real = features["padding_mask"].astype(bool)
+    real = real if expected.ndim == 3 else real.any(axis=1)
+    apart = np.abs(session(features)["logits"] - expected)[real].mean()
+    assert 0 < apart < 0.25 * np.std(expected[real], axis=0).mean()
 
 
 def open_onnx(trained, tmp_path):

@@ -50,9 +50,10 @@ def compute_targets(
 ) -> RecordStore:
     """Runs the teacher over `examples` and keeps its outputs at float16, real positions only.
 
-    Within a shard the examples are sorted by length into batches of one static shape a bucket; what
-    is stored does not depend on that. Called again it goes on after the last whole shard; called on
-    a finished store it runs nothing. `TeacherRuns.read(folder)` says how often the teacher ran.
+    Within a shard the examples are sorted by length into batches (by XLA: of one static shape a
+    bucket); what is stored does not depend on that. Called again it goes on after the last whole
+    shard; called on a finished store it runs nothing. `TeacherRuns.read(folder)` says how often
+    the teacher ran.
 
     In the scope of a strategy of several workers, who all call this, each computes and writes its
     share of the shards.

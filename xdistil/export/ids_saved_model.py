@@ -102,12 +102,13 @@ class IdsModule(GraphModule):
 
     def call(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Logits and probabilities of features `(batch, length)`."""
-        rows = tf.shape(features["token_ids"])[0]
-        # The model's loop fails on no row at all.
-        missing = tf.maximum(1 - rows, 0)
-        features = {
-            name: tf.pad(values, [[0, missing], [0, 0]]) for name, values in features.items()
-        }
+        shape = tf.shape(features["token_ids"])
+        # The model fails on no row, and on no position, at all.
+        missing = tf.maximum(1 - shape, 0)
+        padding = tf.stack([tf.zeros_like(missing), missing], axis=1)
+        features = {name: tf.pad(values, padding) for name, values in features.items()}
         features.setdefault("segment_ids", tf.zeros_like(features["token_ids"]))
-        logits = tf.cast(self._logits(features), tf.float32)[:rows]
+        logits = tf.cast(self._logits(features), tf.float32)[: shape[0]]
+        if logits.shape.rank == 3:
+            logits = logits[:, : shape[1]]
         return {"logits": logits, "probabilities": tf.nn.softmax(logits, axis=-1)}

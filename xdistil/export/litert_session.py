@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
 from xdistil.data.paths import AnyPath
 from xdistil.export.session import Session, damaged, missing_package, not_ours
+from xdistil.machine import usable_cores
 
 
 class LiteRtSession(Session):
@@ -27,7 +26,7 @@ class LiteRtSession(Session):
         except ModuleNotFoundError as error:
             raise missing_package("ai-edge-litert", "litert") from error
         try:
-            interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+            interpreter = Interpreter(str(path), num_threads=usable_cores())
             self._run = interpreter.get_signature_runner()
         except (OSError, ValueError, RuntimeError) as error:
             raise damaged(path, "a LiteRT model", error) from error

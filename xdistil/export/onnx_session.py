@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from xdistil.data.paths import AnyPath
 from xdistil.export.session import Session, damaged, missing_package, not_ours
+from xdistil.machine import usable_cores
 
 # Others compile each new shape anew (TensorRT), or compute in less than float32 (CoreML).
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -29,8 +32,13 @@ class OnnxSession(Session):
             raise missing_package("onnxruntime", "onnx") from error
         known = onnxruntime.get_available_providers()
         providers = [name for name in _PROVIDERS[on_cpu:] if name in known]
+        options = onnxruntime.SessionOptions()
+        if usable_cores() < (os.cpu_count() or 1):  # it looks at the whole machine
+            options.intra_op_num_threads = usable_cores()
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+            self._session = onnxruntime.InferenceSession(
+                str(path), sess_options=options, providers=providers
+            )
         except Exception as error:  # its classes of errors have no common one but this
             raise damaged(path, "an ONNX model", error) from error
         self._inputs = tuple(value.name for value in self._session.get_inputs())

@@ -28,7 +28,8 @@ class Predictor(abc.ABC, Generic[Result]):
     puts the results back in order.
 
     Args:
-        batch_size: inputs that the model gets at once; it changes speed only.
+        batch_size: most inputs that the model gets at once; of long ones it gets fewer, as many as
+            have some 4,096 word pieces together. It changes speed only.
     """
 
     #: The formats of its results, see their `format`.
@@ -112,8 +113,9 @@ def load_predictor(
         runtime: `"keras"`, `"saved_model"`, `"onnx"` or `"litert"`. Default: what `path` is; for a
             run directory, its student in Keras. Of a run directory's exports the one in float32 is
             taken, the one in int8 where there is no other.
-        batch_size: inputs that the model gets at once; it changes speed only (of exports in int8
-            also the last digits: they are rounded by the range of the batch).
+        batch_size: most inputs that the model gets at once; of long ones it gets fewer. It changes
+            speed only (of exports in int8 also the last digits: they are rounded by the range of
+            the batch).
 
     Raises:
         InputError: there is no such model in the folder, or it is damaged.

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from xdistil.machine import usable_cores
+
 
 @dataclasses.dataclass(frozen=True)
 class Latencies:
@@ -142,9 +144,7 @@ def thread_settings() -> dict[str, int | str]:
     gpus = tf.config.list_physical_devices("GPU")
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "") for gpu in gpus]
     settings: dict[str, int | str] = {
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
         "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
         "devices": ", ".join(name or "GPU" for name in names) or "CPU",
