@@ -5,9 +5,10 @@
 
 The earlier ways: the teacher runs again before each stage, batches are padded to --seq_len, and
 frozen layers run in each step.
-Each way runs once, one after the other. Padding puts other sentences together, so the number of
-steps differs a little; --patience=0 among the flags keeps the epochs the same. Given again, it goes
-on where it stopped.
+Each way runs once, one after the other, with --patience=0, so that all have the same epochs. Padding
+puts other sentences together, so the number of steps differs a little. Text is cut into pieces while
+the teacher reads it or before, as a way has it: the two are one column. Given again, it goes on where
+it stopped.
 """
 
 import shlex
@@ -29,7 +30,12 @@ WAYS = {
     "frozen layers run": ["--noreuse_frozen"],
     "all": ["--teacher_targets=each_stage", "--pad_to_seq_len", "--noreuse_frozen"],
 }
-_PHASES = ("tokenize", "teacher", "targets", "distillation")
+#: Columns, and the phases of a report that each adds up.
+_PHASES = {
+    "teacher": ("teacher",),
+    "text and targets": ("tokenize", "targets"),
+    "distillation": ("distillation",),
+}
 
 
 def define_flags() -> None:
@@ -49,7 +55,7 @@ def measure() -> dict[str, Any]:
         output = work_dir / way.replace(" ", "_")
         print(f"{way}: running; {output}.log says how far it is", flush=True)
         run_to_the_end(
-            [*shlex.split(FLAGS.run_flags), *WAYS[way], f"--output_dir={output}"],
+            [*shlex.split(FLAGS.run_flags), "--patience=0", *WAYS[way], f"--output_dir={output}"],
             log=Path(f"{output}.log"),
             program=FLAGS.program,
         )
@@ -59,7 +65,9 @@ def measure() -> dict[str, Any]:
 
 def row_of(report: dict[str, Any]) -> dict[str, Any]:
     """Seconds by phase, `total` as their sum; the teacher's passes; the student's test metric."""
-    seconds = {phase: report["seconds"][phase] for phase in _PHASES}
+    seconds = {
+        name: sum(report["seconds"][phase] for phase in phases) for name, phases in _PHASES.items()
+    }
     test = report["student"]["test"]
     return {
         "seconds": {**seconds, "total": sum(seconds.values())},
