@@ -5,10 +5,10 @@
 
 The earlier ways: the teacher runs again before each stage, batches are padded to --seq_len, and
 frozen layers run in each step.
-Each way runs once, one after the other, with --patience=0, so that all have the same epochs. Padding
-puts other sentences together, so the number of steps differs a little. Text is cut into pieces while
-the teacher reads it or before, as a way has it: the two are one column. Given again, it goes on where
-it stopped.
+Each way runs once, one after the other, with --patience=0, so that all have the same epochs.
+Padding puts other sentences together, so the number of steps differs a little. Text is cut into
+pieces while the teacher reads it or before, as a way has it: the two are one column. Given again,
+it goes on where it stopped.
 """
 
 import shlex
