@@ -43,6 +43,11 @@ def define_device_flags() -> None:
         ["float32", "mixed_bfloat16", "mixed_float16"],
         "Policy of the student's and teacher's layers; losses are float32 always.",
     )
+    flags.DEFINE_bool(
+        "deterministic_ops",
+        False,
+        "The same bits each time on a GPU too, by slower operations (docs/determinism.md).",
+    )
     flags.DEFINE_float("checkpoint_minutes", 2.0, "Minutes between checkpoints within an epoch.")
     flags.DEFINE_float(
         "learning_rate_factor",
@@ -92,12 +97,16 @@ def check_cluster(config: str | None) -> None:
 
 
 def prepare_devices() -> None:
-    """Makes the logical devices that the flags ask for, finds the other workers, and refuses what
-    those found cannot do.
+    """Makes the logical devices and operations that the flags ask for, finds the other workers, and
+    refuses what those found cannot do.
 
     Raises:
         InputError: --jit_compile=false with several devices.
     """
+    if FLAGS.deterministic_ops:
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
     if FLAGS.logical_devices > 1:
         import tensorflow as tf
 

@@ -48,7 +48,20 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(module):
         pretraining_flags.fit_batch(3)
 
 
-DEVICES = {"strategy": "default", "logical_devices": 1, "jit_compile": "auto"}
+DEVICES = {
+    **{"strategy": "default", "logical_devices": 1, "jit_compile": "auto"},
+    "deterministic_ops": False,
+}
+
+
+def test_operations_are_deterministic_where_that_is_asked_for(module, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        tf.config.experimental, "enable_op_determinism", lambda: asked.append("enabled")
+    )
+    for given, expected in (((), []), (("--deterministic_ops",), ["enabled"])):
+        module("device_flags", DEVICES, *given).prepare_devices()
+        assert asked == expected
 
 
 @pytest.mark.parametrize(("gpus", "replicas"), [(0, 1), (1, 1), (3, 3)])

@@ -8,7 +8,7 @@ import numpy as np
 
 from xdistil.data.paths import AnyPath
 from xdistil.export.session import Session, damaged, missing_package, not_ours
-from xdistil.machine import usable_cores
+from xdistil.metrics.cores import usable_cores
 
 # Others compile each new shape anew (TensorRT), or compute in less than float32 (CoreML).
 _PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")

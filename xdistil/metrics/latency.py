@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from xdistil.machine import usable_cores
+from xdistil.metrics.cores import usable_cores
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The machine that this process runs on."""
+"""The cores of the machine."""
 
 import os
 
