@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py speedup  --json=FILE   # mBERT's size against a (50, 200) student
     python scripts/benchmark.py memory                 # peak memory with 10 times the transfer text
+    python scripts/benchmark.py stream                 # 10 million sentences: is memory flat?
     python scripts/benchmark.py resume                 # kill -9, run again: the same weights?
     python scripts/benchmark.py damage                 # files cut, bytes flipped: ever silent?
     python scripts/benchmark.py devices                # two devices, two workers: one's student?
@@ -34,6 +35,7 @@ from xdistil.errors import InputError
 SUBJECTS = {
     "speedup": "benchmark_speedup",
     "memory": "benchmark_memory",
+    "stream": "benchmark_stream",
     "resume": "benchmark_resume",
     "damage": "benchmark_damage",
     "devices": "benchmark_devices",

@@ -218,6 +218,11 @@ def write_synthetic_texts(
     return [f"--data_dir={folder}"]
 
 
+def made_up_sentences(rng: random.Random, size: int) -> Iterator[list[tuple[str, str]]]:
+    """Sentences of made-up words with a name in each: words and tags."""
+    return _sentences(rng, *_words_and_names(rng), size)
+
+
 def _words_and_names(rng: random.Random) -> tuple[list[str], dict[str, list[str]]]:
     names = {kind: [_word(rng, 3).capitalize() for _ in range(200)] for kind in _TYPES}
     return [_word(rng, rng.randint(1, 3)) for _ in range(800)], names

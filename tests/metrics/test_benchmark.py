@@ -482,3 +482,21 @@ def test_workers_of_a_benchmark_have_a_port_each():
     assert [config["task"]["index"] for config in configs] == [0, 1]
     assert configs[0]["cluster"] == configs[1]["cluster"]
     assert len(set(configs[0]["cluster"]["worker"])) == 2
+
+
+def test_memory_is_compared_with_that_after_the_first_tenth():
+    from benchmark_stream import growth
+
+    points = [{"resident_bytes": size} for size in (500, 100, 105, *[109] * 17)]
+    assert growth(points) == {"ratio": 1.09, "limit": 1.1, "within_limit": True}
+    assert not growth([*points, {"resident_bytes": 111}])["within_limit"]
+
+
+def test_text_is_streamed_through_encoding_and_the_writer(monkeypatch, capsys):
+    import benchmark_stream
+
+    given = {"sentences": 6_000, "seed": 0, "work_dir": None}
+    monkeypatch.setattr(benchmark_stream, "FLAGS", types.SimpleNamespace(**given))
+    result = benchmark_stream.measure()
+    assert result["sentences"] == 6_000 and result["bytes_written"] > 6_000 * 10
+    assert "sentences a second" in benchmark_stream.table(result)

@@ -1,14 +1,12 @@
 """Several worker processes on one machine: the same student as one process, also after a kill."""
 
-import json
 import signal
-import socket
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from forked_programs import ForkedProgram, as_text, run_forked
-from text_programs import ROOT, TINY, error_of, rows
+from text_programs import ROOT, TINY, cluster, error_of, rows
 
 from xdistil.report.report import load_report
 
@@ -17,20 +15,6 @@ SMALL = [flag for flag in TINY if "epochs" not in flag]
 SMALL += ["--teacher_epochs=1", "--epochs=3", "--dropout=0", "--teacher_dropout=0"]
 SMALL += ["--learning_rate=1e-2", "--batch_size=8", "--recipe=joint", "--noexport"]
 PROGRAM = str(ROOT / "scripts" / "run_classification.py")
-
-
-def cluster(count):
-    """TF_CONFIG of each worker, on ports that are free."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    return [
-        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
-        for index in range(count)
-    ]
 
 
 def weights_of(folder):

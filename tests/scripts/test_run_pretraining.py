@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from forked_programs import ForkedProgram, as_text, run_forked
+from text_programs import cluster
 
 from xdistil.data.encoding import train_wordpiece
 from xdistil.data.examples import TaggedSentence
@@ -152,13 +153,21 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_in_the_same_bytes(
     assert one["epochs"] == two["epochs"] and one["steps"] == two["steps"]
 
 
-def test_two_devices_end_in_the_student_of_one(student_flags, tmp_path):
+@pytest.mark.parametrize("strategy", ["mirrored", "multi_worker"])
+def test_two_devices_end_in_the_student_of_one(student_flags, tmp_path, strategy):
     # Dropout differs between devices; nothing else does.
     flags = [*student_flags, "--dropout=0", "--epochs=2", "--student_init=random"]
+    done = run(*flags, f"--output_dir={tmp_path / 'one'}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    command = [PROGRAM, *flags, f"--strategy={strategy}", f"--output_dir={tmp_path / 'two'}"]
+    if strategy == "mirrored":
+        processes = [ForkedProgram([*command, "--logical_devices=2"])]
+    else:
+        processes = [ForkedProgram(command, env={"TF_CONFIG": config}) for config in cluster(2)]
+    for process in processes:
+        assert process.wait() == 0, process.stderr.decode()[-3000:]
     weights, reports = [], []
-    for name, more in (("one", []), ("two", ["--strategy=mirrored", "--logical_devices=2"])):
-        done = run(*flags, *more, f"--output_dir={tmp_path / name}")
-        assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("one", "two"):
         model = MaskedLM.from_preset(tmp_path / name / "student", need_head=True)
         weights.append(model.get_weights())
         reports.append(load_pretraining_report(tmp_path / name))
