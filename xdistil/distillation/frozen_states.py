@@ -119,7 +119,10 @@ class FrozenStates:
             keeps = room is None or sum(map(self._bytes, stores)) <= _SHARE_OF_DISK * room
             self._note(keeps)
         if not keeps:
-            logger.info("too little room to keep what frozen layers give: they run in each step")
+            logger.warning(
+                "too little room on the disk to keep what frozen layers give: they run in each "
+                "step, which is slower and rounds otherwise"
+            )
             return list(stores)
         try:
             return [store.beside(self._kept(store)) for store in stores]
