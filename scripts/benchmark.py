@@ -60,6 +60,8 @@ def main(subject: str) -> None:
     """Runs one subject: its module has `define_flags()`, `measure()` and `table(result)`."""
     module = importlib.import_module(SUBJECTS[subject])
     module.define_flags()
+    for name in [name for name in sys.modules if name.startswith("benchmark_")]:
+        flags.adopt_module_key_flags(sys.modules[name])  # what --help lists
 
     def run(_: list[str]) -> None:
         result = {"subject": subject, **module.measure()}
@@ -77,6 +79,9 @@ def main(subject: str) -> None:
 def take_subject(arguments: list[str]) -> str:
     """Takes the subject out of the command line, which absl reads after that."""
     names = ", ".join(SUBJECTS)
+    if len(arguments) > 1 and arguments[1] in ("--help", "-help", "-h", "--helpfull"):
+        print(__doc__)
+        sys.exit(0)
     if len(arguments) < 2 or arguments[1].startswith("-"):
         raise InputError(f"a subject comes first, one of {names}.")
     if arguments[1] not in SUBJECTS:

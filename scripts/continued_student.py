@@ -5,7 +5,7 @@ import json
 import logging
 
 from absl import flags
-from student_plan import StudentPlan, cut_alike
+from student_plan import StudentPlan, cut_alike, layers_of
 from teacher_source import TeacherSource, check_seq_len
 
 from xdistil.data.encoding import TextEncoder
@@ -84,7 +84,7 @@ class ContinuedStudent:
             return StudentPlan(name=f"{kind} {sizes}", layer_groups=LAYER_GROUPS, **shared)
         config = self.model.encoder_config
         return StudentPlan(
-            name=f"transformer ({config.num_layers} layers, {config.hidden_dim})",
+            name=f"transformer ({layers_of(config)}, {config.hidden_dim})",
             layer_groups=type(self.model).group_names(config),
             depth=config.num_layers,
             heads=config.num_heads,

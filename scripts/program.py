@@ -32,8 +32,9 @@ def run(main: Callable[[list[str]], None], goes_on: bool = False) -> None:
     # A handler of our own: absl's puts date, process and line before each message.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setLevel(logging.INFO)
     logger = logging.getLogger("xdistil")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)  # run.log holds more than the screen
     logger.addHandler(handler)
     logger.propagate = False
     # It warns of each new shape that XLA compiles, which is the plan here: one a bucket.

@@ -300,7 +300,7 @@ def limit_to_smoke() -> None:
     for kind in ("representation", "logits", "labels"):
         FLAGS[f"{kind}_epochs"].value = 1
     for name in ("embedding_dim", "hidden_dim"):
-        if not FLAGS[name].present:
+        if not FLAGS[name].present and FLAGS[name].value is not None:
             FLAGS[name].value = min(32, FLAGS[name].value)
 
 
@@ -315,7 +315,8 @@ def check_shared() -> None:
     if FLAGS.learning_rate is None:
         # With Adam's rate AdaDelta would learn nothing.
         FLAGS["learning_rate"].value = {"adadelta": 1.0, "adamw": 5e-5}.get(FLAGS.optimizer, 1e-3)
-    if FLAGS.teacher == "scratch" and not FLAGS["embedding_dim"].present:
+    of_bilstm = not FLAGS["embedding_dim"].present and FLAGS.embedding_dim is not None
+    if FLAGS.teacher == "scratch" and of_bilstm:
         # No wider than what it is taken from.
         FLAGS["embedding_dim"].value = min(FLAGS.embedding_dim, FLAGS.teacher_hidden_dim)
     if not FLAGS.data_dir and not FLAGS.train_file:

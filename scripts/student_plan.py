@@ -15,6 +15,7 @@ from xdistil.distillation.continued_settings import ContinuedStudentSettings
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.transformer_settings import TransformerStudentSettings
 from xdistil.errors import InputError
+from xdistil.models import EncoderConfig
 
 FLAGS = flags.FLAGS
 # Losses on these compare whole texts, however each model cuts them.
@@ -108,6 +109,11 @@ class StudentPlan:
                     f"({loss.name}); give a student with the teacher's tokenizer, or a recipe on "
                     "labels alone."
                 )
+
+
+def layers_of(config: EncoderConfig) -> str:
+    """Its number of layers, in words."""
+    return f"{config.num_layers} layer{'s' * (config.num_layers != 1)}"
 
 
 def cut_alike(first: TextEncoder, second: TextEncoder) -> bool:

@@ -22,6 +22,7 @@ RECIPE_NAMES = (*SOFT_RECIPES, HIDDEN_STATES)
 # A transformer needs few epochs where it is fine-tuned as its teacher was.
 _FINE_TUNED = ("labels", "D0", "D0-S", *SOFT_RECIPES)
 _EPOCHS = 4
+_ALPHA, _BETA = 0.5, 100.0
 _BATCH_SIZE = 32
 _OWN = (
     *("num_layers", "num_heads", "intermediate_dim"),
@@ -182,12 +183,15 @@ def refuse(names: Sequence[str], why: str) -> None:
 
 def warn_of_unread_text() -> None:
     """Says so where text was named that the recipe does not learn from."""
-    if FLAGS.transfer_file and FLAGS.recipe in SOFT_RECIPES and not FLAGS.distil_transfer:
-        logger.warning(
-            "--transfer_file: --recipe=%s learns from the labeled text alone, as its paper does; "
-            "--distil_transfer adds this one",
-            FLAGS.recipe,
-        )
+    if FLAGS.recipe not in SOFT_RECIPES or FLAGS.distil_transfer:
+        return
+    for name in ("transfer_file", "transfer_sentences"):
+        if FLAGS[name].present and FLAGS[name].value:
+            logger.warning(
+                "--%s: --recipe=%s learns from the labeled text alone, as its paper does; "
+                "--distil_transfer adds transfer text",
+                *(name, FLAGS.recipe),
+            )
 
 
 def _continue(bilstm_flags: Sequence[str]) -> None:
@@ -223,3 +227,17 @@ def _fill_in() -> None:
     for name, value in defaults.items():
         if not FLAGS[name].present:
             FLAGS[name].value = value
+    # What is decided elsewhere is no setting of this run.
+    taken = FLAGS.student_checkpoint or FLAGS.student_layers
+    for name in ("hidden_dim", "embedding_dim", "dropout", *(["embedding_init"] if taken else ())):
+        if not FLAGS[name].present:
+            FLAGS[name].value = None
+    if FLAGS.recipe in SOFT_RECIPES:
+        given = {"alpha": _ALPHA, "temperature": 2.0 if FLAGS.recipe == "distilbert" else 10.0}
+        given |= {"beta": _BETA} if FLAGS.recipe in PATIENT_RECIPES else {}
+        for name, value in given.items():
+            if not FLAGS[name].present:
+                FLAGS[name].value = value
+    counted = FLAGS.student_layers in (None, "first", "spread") and not FLAGS.student_checkpoint
+    if FLAGS.smoke and counted and not FLAGS["num_layers"].present:
+        FLAGS["num_layers"].value = 2 if FLAGS.recipe in PATIENT_RECIPES else 1

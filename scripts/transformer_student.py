@@ -4,7 +4,7 @@ import dataclasses
 import re
 
 from absl import flags
-from student_plan import StudentPlan, cut_alike
+from student_plan import StudentPlan, cut_alike, layers_of
 from teacher_source import TeacherSource, checkpoint_digest, encoder_of
 
 from xdistil.distillation.transformer_settings import TransformerStudentSettings
@@ -116,7 +116,7 @@ def _fresh(source: TeacherSource, settings: TransformerStudentSettings) -> Stude
 def _plan(settings: TransformerStudentSettings, config: EncoderConfig, **others) -> StudentPlan:
     return StudentPlan(
         settings,
-        name=f"transformer ({config.num_layers} layers, {config.hidden_dim})",
+        name=f"transformer ({layers_of(config)}, {config.hidden_dim})",
         layer_groups=settings.student_class.group_names(config),
         width=config.hidden_dim,
         depth=config.num_layers,

@@ -500,3 +500,14 @@ def test_text_is_streamed_through_encoding_and_the_writer(monkeypatch, capsys):
     result = benchmark_stream.measure()
     assert result["sentences"] == 6_000 and result["bytes_written"] > 6_000 * 10
     assert "sentences a second" in benchmark_stream.table(result)
+
+
+def test_help_lists_the_subjects_and_a_subjects_flags():
+    def printed(*arguments):
+        command = [sys.executable, str(SCRIPTS / "benchmark.py"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    every = printed("--help")
+    assert every.returncode == 0 and "benchmark.py grid" in every.stdout
+    one = printed("grid", "--help")
+    assert one.returncode == 0 and "--grid:" in one.stdout and "--work_dir" in one.stdout

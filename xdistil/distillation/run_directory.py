@@ -265,6 +265,8 @@ def _refuse_foreign(path: AnyPath) -> None:
         )
 
 
+# Settings that an error names.
+_MOST_TOLD = 8
 _BEFORE_CONFIG = ("run.lock", "workers", atomic_files.partial_path("config.json").name)
 
 
@@ -354,8 +356,11 @@ def _compare(run: RunDirectory, held: dict, wanted: dict, irrelevant: Collection
             files = held.get("files", {})
             changed = [f for f, sha in wanted["files"].items() if f in files and files[f] != sha]
             names = f" (changed: {', '.join(changed)})" if part == "inputs" and changed else ""
+            told = differing[:_MOST_TOLD]
+            if more := len(differing) - len(told):
+                told.append(f"and {more} more")
             raise InputError(
-                f"{run.path}: holds a run with other {part}: {'; '.join(differing)}{names}. Give "
+                f"{run.path}: holds a run with other {part}: {'; '.join(told)}{names}. Give "
                 "these again, or another output directory (--reuse_from takes this one's teacher "
                 "over), or --overwrite"
             )

@@ -211,10 +211,10 @@ def _passes(runs: Sequence[TeacherRuns]) -> float:
     examples = sum(run.examples for run in runs)
     if examples:
         logger.info(
-            "teacher: read %d examples so far, for outputs of %d; %d of their values are "
-            "beyond float16 and were cut to its range",
-            sum(run.examples_run for run in runs),
+            "targets: outputs of the teacher for %d examples, for which it read %d; %d of their "
+            "values are beyond float16 and were cut to its range",
             examples,
+            sum(run.examples_run for run in runs),
             sum(run.clipped for run in runs),
         )
     return sum(run.examples_kept for run in runs) / examples if examples else 0.0

@@ -266,6 +266,7 @@ class StageTrainer:
         if self.workers.is_chief and self.events is not None:
             write_events(self.events / self.directory.name, position.epoch, logs)
         progress.say(self._line(position, logs))
+        logger.debug("%s", self._line(position, logs))  # for run.log
 
     def dev_scores(self, distiller: Distiller) -> dict[str, float]:
         """What an epoch is judged by; names begin with `dev_`."""

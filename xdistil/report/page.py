@@ -269,8 +269,8 @@ def _times(report: Mapping[str, Any]) -> str:
     rows.append(["total", duration(seconds["total"])])
     passes = report["teacher_passes"]
     note = (
-        f"Peak memory {report['peak_memory_bytes'] / 2**30:.2f} GiB. The teacher ran over the "
-        f"transfer text {passes} time{'' if passes == 1 else 's'}."
+        f"Peak memory {report['peak_memory_bytes'] / 2**30:.2f} GiB. What the teacher was asked "
+        f"about, it read {passes} time{'' if passes == 1 else 's'}."
     )
     return _section("What it took", _table(["", "time"], rows, text_columns=1), note)
 

@@ -84,9 +84,10 @@ class Task(abc.ABC):
         reached, least = self.main_metric(scores), self.score_of_one_answer(examples)
         if reached > least:
             return None
+        beside = f", and one answer for all would score {least:.2%}" if least else ""
         return (
-            f"scores {reached:.2%} on test, and one answer for all would score {least:.2%}: it has "
-            "learned nothing; give more epochs or labels, or another learning rate"
+            f"scores {reached:.2%} on test{beside}: it has learned nothing; give more epochs or "
+            "labels, or another learning rate"
         )
 
     def with_encoder(self, encoder: TextEncoder) -> "Task":
