@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from tiny_models import (
     LAYER,
     LENGTHS,
+    PointwiseStudent,
     pointwise_student,
     sentences,
     tagged_data,
@@ -64,6 +65,20 @@ def trainer(
     return StageTrainer(
         the_stage or stage(), 1, student, data, directory, settings, score, **kwargs
     )
+
+
+def test_one_trace_serves_all_epochs_and_lengths(data, tmp_path, monkeypatch):
+    traced = []
+    call = PointwiseStudent.call
+
+    def counted(self, features, training=False):
+        traced.append(training)
+        return call(self, features, training)
+
+    monkeypatch.setattr(PointwiseStudent, "call", counted)
+    trainer(tmp_path, data, stage(epochs=5, monitor="loss")).run()
+    # A call runs in Python only while it is traced: once for steps, once for dev's loss.
+    assert sorted(traced) == [False, True]
 
 
 class Killed(Exception):

@@ -350,6 +350,22 @@ def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole
     assert student_bytes(folder) == student_bytes(reference)
 
 
+def test_locale_and_time_zone_decide_nothing(whole, tmp_path):
+    reference, _ = whole
+    folder = tmp_path / "run"
+    # A Turkish user's lower case, an encoding that is not UTF-8, the day before or after.
+    surroundings = {"LC_ALL": "C", "LANG": "tr_TR.ISO-8859-9", "PYTHONUTF8": "0"}
+    surroundings |= {"PYTHONCOERCECLOCALE": "0", "TZ": "Pacific/Kiritimati"}
+    done = subprocess.run(
+        command(*TINY, "--noexport", f"--output_dir={folder}"),
+        capture_output=True,
+        env={**os.environ, **surroundings},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
+    assert student_bytes(folder) == student_bytes(reference)
+
+
 def test_gzipped_columns_and_orphan_tags_are_read_with_a_warning(good, tmp_path):
     rows = "Ada\tI-PER\nleft\tO\nTurin\tB-LOC\n\n" * 4
     with gzip.open(tmp_path / "train.conll.gz", "wt", encoding="utf-8") as file:
