@@ -179,12 +179,12 @@ def distance(first: Path, second: Path) -> float:
     one, two = (safetensors.numpy.load_file(path) for path in (first, second))
     if one.keys() != two.keys():
         raise InputError(f"{first} and {second} hold other tensors")
-    return max(_relative(one[name], two[name]) for name in one)
+    return float(np.max([_relative(one[name], two[name]) for name in one]))  # NaN, if one is
 
 
 def _relative(one: np.ndarray, two: np.ndarray) -> float:
     difference = np.linalg.norm(one.astype(np.float64) - two)
-    return float(difference / np.linalg.norm(one.astype(np.float64))) if difference else 0.0
+    return 0.0 if difference == 0 else float(difference / np.linalg.norm(one.astype(np.float64)))
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ at that tenth.
 """
 
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,7 @@ def measure() -> dict[str, Any]:
                 print(_line(points[-1]), flush=True)
 
     with work_folder(FLAGS.work_dir) as folder:
+        shutil.rmtree(folder / "targets", ignore_errors=True)
         store = compute_targets(
             folder / "targets",
             encoder.encode(sentences(FLAGS.sentences, FLAGS.seed)),

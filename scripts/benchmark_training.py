@@ -98,8 +98,10 @@ def whole_stage(rows: Sequence[Mapping[str, Any]], epochs: int) -> dict[str, flo
     A run on a CPU compiles nothing by XLA unless told to, and computes once for neighbouring stages
     what their frozen layers give.
     """
-    ours = sum(epochs * row["seconds"].get("kept", row["seconds"].get("graph", 0)) for row in rows)
-    once = max((row["seconds"].get("keeping", 0) for row in rows), default=0)
+    ways = ("kept", "graph") if epochs > 1 else ("graph",)  # nothing is kept for one epoch
+    taken = [[row["seconds"][way] for way in ways if way in row["seconds"]] for row in rows]
+    ours = sum(epochs * seconds[0] for seconds in taken if seconds)
+    once = max((row["seconds"].get("keeping", 0) for row in rows), default=0) * (epochs > 1)
     theirs = sum(epochs * row["seconds"].get("torch", 0) for row in rows)
     return {"epochs": epochs, "ours": ours + once, "torch": theirs}
 

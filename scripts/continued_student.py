@@ -64,7 +64,7 @@ class ContinuedStudent:
                 f"{self.origin}: its student does {held.name}, this program {task.name}."
             )
         own = not cut_alike(self.encoder, source.encoder)
-        settings = ContinuedStudentSettings(self.trained, str(FLAGS.continue_from), own)
+        settings = ContinuedStudentSettings(self.trained, str(FLAGS.continue_from))
         if not settings.keeps_head(task):
             logger.warning(
                 "%s: its head is left out, a fresh one is trained: it has the labels %s, the data "

@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 #: Flags that may differ when a run goes on; what files hold is compared by their hashes.
 IRRELEVANT_FLAGS = (
     *("output_dir", "overwrite", "checkpoint_minutes", "learning_rate_factor"),
-    *("teacher", "text_file", "dev_file", "deterministic_ops"),
+    *("teacher", "text_file", "dev_file"),
 )
 #: Of `xdistil.models.layer_choice.chosen_layers`.
 RULES = ("spread", "first")
@@ -232,4 +232,6 @@ def own_flag_values() -> dict[str, object]:
     by_module = FLAGS.flags_by_module_dict()
     modules = (__name__, device_flags.__name__)
     names = sorted(flag.name for module in modules for flag in by_module[module])
+    if not FLAGS.deterministic_ops:  # as in runs that were begun before there was this flag
+        names.remove("deterministic_ops")
     return {name: FLAGS[name].value for name in names}

@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import app, flags
 from absl import logging as absl_logging
 
+from xdistil.data.paths import remove_copies
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -107,6 +108,7 @@ def _begin_again(error: Exception) -> None:
     sys.stderr.flush()
     time.sleep(_SECONDS_TO_REST)
     # The port and the run directory's lock are free before the program begins again.
+    remove_copies()
     os.closerange(3, 65536)
     # What --overwrite was to empty is what it goes on from.
     os.execv(sys.executable, [sys.executable, *sys.argv, "--nooverwrite"])
@@ -133,6 +135,7 @@ def _stop(number: int, frame: object) -> None:
     # Not by an exception: raised inside one of TensorFlow's callbacks it would be lost. The run
     # directory is whole at any moment.
     _say_stopped("interrupted")
+    remove_copies()
     os._exit(128 + number)
 
 

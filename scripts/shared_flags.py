@@ -20,7 +20,6 @@ IRRELEVANT_FLAGS = (
     *("export", "export_inputs", "data_dir", "train_file", "dev_file", "test_file"),
     *("transfer_file", "labels_file", "teacher", "vectors_file"),
     *("student_checkpoint", "continue_from", "reuse_frozen", "learning_rate_factor"),
-    "deterministic_ops",
 )
 
 
@@ -338,6 +337,7 @@ def own_flag_values() -> dict[str, object]:
     modules = (__name__, data_flags.__name__, device_flags.__name__)
     names = {flag.name for module in modules for flag in by_module[module]}
     # Left out where it is what it always was: a run that older code began goes on.
-    if not FLAGS.pad_to_seq_len:
-        names.remove("pad_to_seq_len")
+    for name in ("pad_to_seq_len", "deterministic_ops"):
+        if not FLAGS[name].value:
+            names.remove(name)
     return {name: FLAGS[name].value for name in sorted(names)}

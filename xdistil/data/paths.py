@@ -1,4 +1,4 @@
-"""Paths on this machine and on TensorFlow's other file systems: `gs://`, `hdfs://`, `ram://`.
+"""Paths on this machine and on TensorFlow's other file systems, such as `gs://` and `ram://`.
 
 `as_path` gives a `pathlib.Path`, or for a path with a scheme a `RemotePath`, which does what this
 project asks of a path by means of `tf.io.gfile`. A file system that TensorFlow does not have comes
@@ -30,6 +30,8 @@ def as_path(*parts: str | os.PathLike) -> "AnyPath":
 
 
 AnyPath = pathlib.Path | RemotePath
+# Of remote folders, on this machine.
+_COPIES: list[pathlib.Path] = []
 
 
 def real_path(path: str | os.PathLike) -> str:
@@ -45,10 +47,16 @@ def glob_files(pattern: str) -> list[str]:
         if magic is None:
             return [str(root)] if root.is_file() else []
         folder, below = RemotePath(root.parts[0]).joinpath(*root.parts[1:magic]), root.parts[magic:]
-        found = (str(path) for path in folder.glob("/".join(below)) if path.is_file())
+        matches = folder.glob("/".join(below))
+        found = (str(path) for path in matches if path.is_file() and not _is_hidden(path, folder))
     else:
         found = (path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
     return sorted(found)
+
+
+def _is_hidden(path: RemotePath, folder: RemotePath) -> bool:
+    # As for `glob.glob`, which `*` does not make find them.
+    return any(name.startswith(".") for name in path.relative_to(folder).parts)
 
 
 def free_bytes(folder: "AnyPath") -> int | None:
@@ -63,7 +71,7 @@ def free_bytes(folder: "AnyPath") -> int | None:
 def move(source: AnyPath, target: AnyPath) -> None:
     """Gives a file or folder another name; a file that is there is replaced.
 
-    In one step on this machine and on HDFS; an object store copies and then removes.
+    In one step on this machine; an object store copies and then removes.
     """
     if not is_remote(source):
         os.replace(source, target)
@@ -167,6 +175,14 @@ def local_folder(folder: AnyPath) -> pathlib.Path:
     if not is_remote(folder):
         return pathlib.Path(folder)
     place = pathlib.Path(tempfile.mkdtemp(prefix="xdistil-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    if not _COPIES:
+        atexit.register(remove_copies)
+    _COPIES.append(place)
     copy_tree(folder, place / folder.name)
     return place / folder.name
+
+
+def remove_copies() -> None:
+    """Removes what `local_folder` has made; for a process that ends without Python's own end."""
+    while _COPIES:
+        shutil.rmtree(_COPIES.pop(), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Paths on TensorFlow's file systems other than this machine's: `gs://`, `hdfs://`, `ram://`."""
+"""Paths on TensorFlow's file systems other than this machine's: `gs://`, `ram://`."""
 
 import contextlib
 import fnmatch
@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
+
+from xdistil.errors import InputError
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
@@ -32,7 +34,10 @@ def as_os_errors(path: object) -> Iterator[None]:
     except tf.errors.PermissionDeniedError as error:
         raise PermissionError(13, "Permission denied", str(path)) from error
     except tf.errors.UnimplementedError as error:
-        raise OSError(95, f"TensorFlow here has no file system for it ({error.message})") from error
+        raise InputError(
+            f"{path}: TensorFlow here has no file system of this name ({error.message}); copy it "
+            "to this machine, or install the package that brings the file system"
+        ) from error
     except tf.errors.OpError as error:
         raise OSError(5, error.message or "input or output error", str(path)) from error
 

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from xdistil.data.lines import numbered_lines
-from xdistil.data.paths import AnyPath
+from xdistil.data.paths import AnyPath, local_file
 from xdistil.errors import InputError
 
 # What tokenizer_config.json calls the settings of BERT's normalizer, and what tokenizers does.
@@ -255,9 +255,9 @@ def build_wordpiece(vocabulary: Sequence[str], config: Mapping[str, Any]) -> Tok
 def _read_byte_level_bpe(folder: AnyPath, config: Mapping[str, Any]) -> Tokenizer:
     """RoBERTa's tokenizer from vocab.json and merges.txt, as transformers sets it up."""
     try:
-        vocabulary, merges = models.BPE.read_file(
-            str(folder / "vocab.json"), str(folder / "merges.txt")
-        )
+        names = ("vocab.json", "merges.txt")
+        with local_file(folder / names[0]) as pieces, local_file(folder / names[1]) as rules:
+            vocabulary, merges = models.BPE.read_file(str(pieces), str(rules))
         model = models.BPE(
             vocabulary, merges, continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False
         )

@@ -25,7 +25,7 @@ class ContinuedStudentSettings:
 
     student: TrainedModel = dataclasses.field(compare=False, repr=False)
     origin: str
-    min_piece_count: int = 0
+    min_piece_count: int = dataclasses.field(default=0, init=False)
 
     def keeps_head(self, task: Task) -> bool:
         """Whether the student's head was trained for the labels of a task."""

@@ -22,7 +22,7 @@ _TOLERANCE = 1e-4
 # was given.
 _COARSE_TOLERANCE = 0.5
 # Rows and length: many, one long text alone (whose recurrence may run in another form), one word.
-_SHAPES = ((16, 16), (1, 128), (1, 3))
+_SHAPES = ((16, 16), (1, 128), (1, 5))
 
 
 def check_parity(session: Session, trained: TrainedModel, precision: str, folder: AnyPath) -> None:
@@ -61,6 +61,8 @@ def _distance(
     if expected.ndim == 3:
         real = features["padding_mask"].astype(bool)
         expected, found = expected[real], found[real]
+    if not np.isfinite(expected).all():
+        raise InputError(f"{folder}: the model gives logits that are no numbers; not exported")
     if not np.isfinite(found).all():
         raise InputError(f"{folder}: the export gives logits that are no numbers; not written")
     largest = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())

@@ -11,7 +11,7 @@ import ml_dtypes  # noqa: F401  (lets safetensors read bfloat16 into numpy)
 import numpy as np
 import safetensors
 
-from xdistil.data.paths import AnyPath, as_path
+from xdistil.data.paths import AnyPath, as_path, local_folder
 from xdistil.errors import InputError
 from xdistil.models.activations import activation_of_checkpoint
 from xdistil.models.encoder import Encoder, EncoderConfig
@@ -49,7 +49,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | AnyPath):
-        self.folder = as_path(folder)
+        self.folder = local_folder(as_path(folder))
         if not self.folder.is_dir():
             raise InputError(f"{self.folder}: no such folder; expected a checkpoint's folder")
         self._config_file = self.folder / "config.json"
