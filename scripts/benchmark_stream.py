@@ -12,13 +12,13 @@ import random
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 from benchmark_memory import work_folder
 from benchmark_runs import made_up_sentences
 
+from xdistil.errors import InputError
 from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
@@ -34,11 +34,18 @@ def define_flags() -> None:
 
 
 def measure() -> dict[str, Any]:
-    """Stream all of it, and look at the memory after each hundredth."""
+    """Stream all of it, and look at the memory after each hundredth.
+
+    Raises:
+        InputError: The system does not tell the resident size.
+    """
+    from xdistil import metrics
     from xdistil.data.batching import bucket_lengths
     from xdistil.data.encoding import train_wordpiece
     from xdistil.distillation.targets import compute_targets
 
+    if metrics.memory_bytes() is None:
+        raise InputError("only Linux tells how large a process is now: run this subject there")
     encoder = train_wordpiece(sentences(2_000, FLAGS.seed + 1), _VOCABULARY, seq_len=_SEQ_LEN)
     points: list[dict[str, float]] = []
     began = time.monotonic()
@@ -49,7 +56,7 @@ def measure() -> dict[str, Any]:
                 {
                     "sentences": done,
                     "seconds": time.monotonic() - began,
-                    "resident_bytes": resident_bytes(),
+                    "resident_bytes": metrics.memory_bytes(),
                 }
             )
             if len(points) % 10 == 0:
@@ -106,14 +113,6 @@ def stand_in(vocabulary_size: int) -> Any:
             return {"logits": self.logits(features["token_ids"])}
 
     return Table()
-
-
-def resident_bytes() -> int:
-    """The resident size of this process now."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status does not tell the resident size: this subject wants Linux")
 
 
 def _line(point: dict[str, float]) -> str:

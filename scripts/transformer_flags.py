@@ -7,6 +7,7 @@ from absl import flags
 
 from xdistil.data.atomic_files import read_json
 from xdistil.data.paths import as_path
+from xdistil.distillation import soft_defaults
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -22,7 +23,6 @@ RECIPE_NAMES = (*SOFT_RECIPES, HIDDEN_STATES)
 # A transformer needs few epochs where it is fine-tuned as its teacher was.
 _FINE_TUNED = ("labels", "D0", "D0-S", *SOFT_RECIPES)
 _EPOCHS = 4
-_ALPHA, _BETA = 0.5, 100.0
 _BATCH_SIZE = 32
 _OWN = (
     *("num_layers", "num_heads", "intermediate_dim"),
@@ -233,8 +233,11 @@ def _fill_in() -> None:
         if not FLAGS[name].present:
             FLAGS[name].value = None
     if FLAGS.recipe in SOFT_RECIPES:
-        given = {"alpha": _ALPHA, "temperature": 2.0 if FLAGS.recipe == "distilbert" else 10.0}
-        given |= {"beta": _BETA} if FLAGS.recipe in PATIENT_RECIPES else {}
+        given = {"alpha": soft_defaults.ALPHA, "temperature": soft_defaults.TEMPERATURE}
+        if FLAGS.recipe == "distilbert":
+            given["temperature"] = soft_defaults.TEMPERATURE_OF_DISTILBERT
+        if FLAGS.recipe in PATIENT_RECIPES:
+            given["beta"] = soft_defaults.BETA
         for name, value in given.items():
             if not FLAGS[name].present:
                 FLAGS[name].value = value

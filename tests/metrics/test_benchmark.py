@@ -260,6 +260,7 @@ def test_students_are_timed_in_turns_each_in_its_fastest_runtime(tmp_path, monke
     import benchmark_students
     from benchmark_inference import as_tagger
 
+    from xdistil.metrics import Latencies
     from xdistil.models.bilstm import BiLSTMStudent
 
     flags = types.SimpleNamespace(
@@ -274,10 +275,21 @@ def test_students_are_timed_in_turns_each_in_its_fastest_runtime(tmp_path, monke
         )
         as_tagger(student).save(tmp_path / name / "student")
         folders[name] = tmp_path / name
+    milliseconds = {"small graph": 3, "small xla": 2, "large graph": 5, "large xla": 7}
+    together = []
+
+    def measured(calls, **kwargs):
+        for call in calls.values():
+            call()
+        together.append(set(calls))
+        factor = len(together)
+        return Latencies({name: (1e-3 * factor * milliseconds[name],) * 3 for name in calls})
+
+    monkeypatch.setattr("xdistil.metrics.measure_latency", measured)
     times = benchmark_students.side_by_side(folders)
-    assert list(times) == ["small", "large"]
-    assert all(set(row) == {"1", "2"} for row in times.values())
-    assert all(milliseconds > 0 for row in times.values() for milliseconds in row.values())
+    assert together == [set(milliseconds)] * 2
+    expected = {"small": {"1": 2, "2": 4}, "large": {"1": 5, "2": 10}}
+    assert times == {name: pytest.approx(row) for name, row in expected.items()}
 
 
 def test_the_student_to_be_timed_keeps_as_many_pieces_as_asked():

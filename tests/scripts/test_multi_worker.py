@@ -5,8 +5,9 @@ import signal
 import numpy as np
 import pytest
 import safetensors.numpy
+from benchmark_devices import cluster
 from forked_programs import ForkedProgram, as_text, run_forked
-from text_programs import ROOT, TINY, cluster, error_of, rows
+from text_programs import ROOT, TINY, error_of, rows
 
 from xdistil.report.report import load_report
 

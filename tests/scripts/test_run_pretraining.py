@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from benchmark_devices import cluster
 from forked_programs import ForkedProgram, as_text, run_forked
-from text_programs import cluster
 
 from xdistil.data.encoding import train_wordpiece
 from xdistil.data.examples import TaggedSentence

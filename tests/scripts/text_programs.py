@@ -1,7 +1,5 @@
 """The programs on texts as a user starts them, small settings for them, and made-up rows."""
 
-import json
-import socket
 import sys
 from pathlib import Path
 
@@ -55,17 +53,3 @@ def error_of(done):
     assert done.returncode == 2, done.stderr[-2000:]
     assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr[-2000:]
     return lines[0]
-
-
-def cluster(count):
-    """TF_CONFIG of each worker, on ports that are free."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("localhost", 0))
-    addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    return [
-        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
-        for index in range(count)
-    ]

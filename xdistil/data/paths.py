@@ -1,8 +1,8 @@
 """Paths on this machine and on TensorFlow's other file systems, such as `gs://` and `ram://`.
 
 `as_path` gives a `pathlib.Path`, or for a path with a scheme a `RemotePath`, which does what this
-project asks of a path by means of `tf.io.gfile`. A file system that TensorFlow does not have comes
-with a package of its own, such as tensorflow-io.
+project asks of a path by means of `tf.io.gfile`; `tf.io.gfile.get_registered_schemes()` tells which
+file systems there are.
 """
 
 import atexit

@@ -1,6 +1,7 @@
 """Paths on TensorFlow's file systems other than this machine's: `gs://`, `ram://`."""
 
 import contextlib
+import errno
 import fnmatch
 import io
 import os
@@ -28,18 +29,18 @@ def as_os_errors(path: object) -> Iterator[None]:
     try:
         yield
     except tf.errors.NotFoundError as error:
-        raise FileNotFoundError(2, "No such file or directory", str(path)) from error
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path)) from error
     except tf.errors.AlreadyExistsError as error:
-        raise FileExistsError(17, "File exists", str(path)) from error
+        raise FileExistsError(errno.EEXIST, "File exists", str(path)) from error
     except tf.errors.PermissionDeniedError as error:
-        raise PermissionError(13, "Permission denied", str(path)) from error
+        raise PermissionError(errno.EACCES, "Permission denied", str(path)) from error
     except tf.errors.UnimplementedError as error:
         raise InputError(
             f"{path}: TensorFlow here has no file system of this name ({error.message}); copy it "
             "to this machine, or install the package that brings the file system"
         ) from error
     except tf.errors.OpError as error:
-        raise OSError(5, error.message or "input or output error", str(path)) from error
+        raise OSError(errno.EIO, error.message or "input or output error", str(path)) from error
 
 
 class RemotePath(os.PathLike):
@@ -182,8 +183,9 @@ class RemotePath(os.PathLike):
         with as_os_errors(self):
             names = gfile().listdir(str(self))
         for name in sorted({name.strip("/") for name in names}):
+            path = self / name
             # ram:// takes what lies in `a_b` for files `_b/...` of `a`.
-            if (path := self / name).exists():
+            if self._scheme != "ram://" or path.exists():
                 yield path
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
@@ -213,7 +215,7 @@ class RemotePath(os.PathLike):
         """Makes the folder."""
         if self.is_dir():
             if not exist_ok:
-                raise FileExistsError(17, "File exists", str(self))
+                raise FileExistsError(errno.EEXIST, "File exists", str(self))
             return
         with as_os_errors(self):
             (gfile().makedirs if parents else gfile().mkdir)(str(self))

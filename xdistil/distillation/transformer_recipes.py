@@ -16,25 +16,26 @@ from xdistil.distillation.recipe_stages import (
     plain_stage,
     unfrozen_logits_and_labels,
 )
+from xdistil.distillation.soft_defaults import (
+    ALPHA,
+    BETA,
+    TEMPERATURE,
+    TEMPERATURE_OF_DISTILBERT,
+)
 from xdistil.distillation.soft_targets import SoftTargets
 from xdistil.distillation.stages import Stage
 from xdistil.models.layer_choice import last_layers, skip_layers
 from xdistil.models.text_teacher import TextTeacher
 
-_TEMPERATURE = 10.0
-_TEMPERATURE_OF_DISTILBERT = 2.0
-_ALPHA = 0.5
-_BETA = 100.0
-
 
 def knowledge_distillation(settings: RecipeSettings) -> list[Stage]:
     """`kd`: (1 - alpha) L_CE + alpha L_DS."""
-    return _weighted_sum(settings, "kd", _TEMPERATURE)
+    return _weighted_sum(settings, "kd", TEMPERATURE)
 
 
 def distilbert_task(settings: RecipeSettings) -> list[Stage]:
     """`distilbert`: the same as `kd`, at the temperature of DistilBERT's second distillation."""
-    return _weighted_sum(settings, "distilbert", _TEMPERATURE_OF_DISTILBERT)
+    return _weighted_sum(settings, "distilbert", TEMPERATURE_OF_DISTILBERT)
 
 
 def patient_skip(settings: RecipeSettings) -> list[Stage]:
@@ -59,8 +60,8 @@ def _patient(settings: RecipeSettings, name: str, teacher_layers: Sequence[int])
         settings.logits_positions,
         settings.projection,
     )
-    beta = _BETA if settings.beta is None else settings.beta
-    return _weighted_sum(settings, name, _TEMPERATURE, [(beta, loss)])
+    beta = BETA if settings.beta is None else settings.beta
+    return _weighted_sum(settings, name, TEMPERATURE, [(beta, loss)])
 
 
 def _weighted_sum(
@@ -69,7 +70,7 @@ def _weighted_sum(
     temperature: float,
     others: Sequence[tuple[float, DistillationLoss]] = (),
 ) -> list[Stage]:
-    alpha = _ALPHA if settings.alpha is None else settings.alpha
+    alpha = ALPHA if settings.alpha is None else settings.alpha
     if not 0 <= alpha <= 1:
         raise ValueError(f"`alpha` of the recipe {name} must be from 0 to 1, received {alpha}.")
     if settings.temperature is not None:

@@ -1,6 +1,11 @@
 """What a tagger is worth: span scores, size, and time."""
 
-from xdistil.metrics.footprint import bytes_on_disk, count_parameters, peak_memory_bytes
+from xdistil.metrics.footprint import (
+    bytes_on_disk,
+    count_parameters,
+    memory_bytes,
+    peak_memory_bytes,
+)
 from xdistil.metrics.latency import Latencies, matmul_gflops, measure_latency, thread_settings
 from xdistil.metrics.spans import piece_span_scores, span_scores
 from xdistil.metrics.speedup import (
@@ -19,6 +24,7 @@ __all__ = [
     "count_parameters",
     "matmul_gflops",
     "measure_latency",
+    "memory_bytes",
     "peak_memory_bytes",
     "piece_span_scores",
     "random_features",

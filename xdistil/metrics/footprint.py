@@ -75,21 +75,26 @@ def peak_memory_bytes(*, children: bool = False) -> int:
     Returns:
         Peak resident bytes.
     """
-    if not children and (peak := _high_water_mark()):
+    # On Linux `ru_maxrss` starts at the size of the process that forked this one, even after exec:
+    # a small program started by a large one would report the large one. VmHWM does not.
+    if not children and (peak := _own_status("VmHWM")):
         return peak
     who = resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF
     peak = resource.getrusage(who).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes on Linux
 
 
-def _high_water_mark() -> int | None:
-    # On Linux `ru_maxrss` starts at the size of the process that forked this one, even after exec:
-    # a small program started by a large one would report the large one. VmHWM does not.
+def memory_bytes() -> int | None:
+    """The resident size of this process now, in bytes; None where the system is not Linux."""
+    return _own_status("VmRSS")
+
+
+def _own_status(name: str) -> int | None:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
         return None
     for line in status.splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return None
