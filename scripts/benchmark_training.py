@@ -213,14 +213,13 @@ def freeze(student: Any, learning: Sequence[str]) -> None:
 
 def fit_of(student: Any, data: Records, upper: bool, way: str) -> Callable[[], Any]:
     """An epoch by `Distiller.fit`, as a stage calls it: without frozen layers' dropout."""
-    import keras
-
     from xdistil.distillation.distiller import Distiller
     from xdistil.distillation.frozen_states import UpperLayers
+    from xdistil.distillation.fused_adam import FusedAdam
     from xdistil.distillation.losses import LogitsRegression
 
     distiller = Distiller(UpperLayers(student) if upper else student, [LogitsRegression()])
-    distiller.compile(optimizer=keras.optimizers.Adam(_RATE), jit_compile=way == "xla")
+    distiller.compile(optimizer=FusedAdam(_RATE), jit_compile=way == "xla")
     stores = data.keep(student) if way == "kept" else None
     return lambda: distiller.fit(data.batches(0, stores), epochs=1, shuffle=False, verbose=0)
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import keras
 
+from xdistil.distillation.fused_adam import FusedAdam, FusedAdamW
 from xdistil.distillation.losses import DistillationLoss
 
 Data = Literal["transfer", "labeled", "both"]
@@ -74,10 +75,10 @@ class OptimizerSettings:
         clip = {"global_clipnorm": self.clip_norm} if self.clip_norm else {}
         adam = {name: getattr(self, name) for name in _ADAM}
         if self.name == "adam":
-            return keras.optimizers.Adam(rate, **adam, **clip)
+            return FusedAdam(rate, **adam, **clip)
         if self.name == "adadelta":
             return keras.optimizers.Adadelta(rate, rho=self.rho, **clip)
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay, **adam, **clip)
+        optimizer = FusedAdamW(rate, weight_decay=self.weight_decay, **adam, **clip)
         optimizer.exclude_from_weight_decay(var_names=["bias", "layer_norm", "beta", "gamma"])
         return optimizer
 
