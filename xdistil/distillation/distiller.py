@@ -139,17 +139,14 @@ class Distiller(keras.Model):
             self.optimizer.build(self.learnt_variables)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """`keras.Model.fit`; with several replicas, without its wait after each epoch."""
+        """`keras.Model.fit`, without its wait for tf.data's autotuning after each epoch."""
         with untuned_iterators(self.distribute_strategy):
-            return super().fit(self._dealt(x), *args, **kwargs)
+            return super().fit(untuned(x), *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """`keras.Model.evaluate`; with several replicas, without the wait at its end."""
+        """`keras.Model.evaluate`, without the wait at its end."""
         with untuned_iterators(self.distribute_strategy):
-            return super().evaluate(self._dealt(x), *args, **kwargs)
-
-    def _dealt(self, batches: Any) -> Any:
-        return untuned(batches) if self.distribute_strategy.num_replicas_in_sync > 1 else batches
+            return super().evaluate(untuned(x), *args, **kwargs)
 
     def call(self, features: Mapping[str, Any], training: bool = False) -> dict[str, Any]:
         return self.student(features, training=training)

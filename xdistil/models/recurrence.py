@@ -136,20 +136,16 @@ def _run_both_directions(inputs, forward_kernel, backward_kernel):
     hiddens, saved = _run_forward(inputs, kernels)
 
     def gradient(*upstreams):
-        slopes = tuple(_slopes(*of_direction) for of_direction in saved)
-        d_gates = _run_gradient(upstreams, slopes, [kernel[:units] for kernel in kernels])
+        d_gates = _run_gradient(upstreams, saved, [kernel[:units] for kernel in kernels])
         d_inputs = sum(
             _matmul(rows, kernel[units:], transpose=True)
             for rows, kernel in zip(d_gates, kernels, strict=True)
         )
-        forward, backward = hiddens
-        before = (
-            tf.concat([tf.zeros_like(forward[:1]), forward[:-1]], axis=0),
-            tf.concat([backward[1:], tf.zeros_like(backward[:1])], axis=0),
-        )
+        # The state before the first step is empty: it takes no part.
+        (forward, backward), (forward_rows, backward_rows) = hiddens, d_gates
         d_kernels = (
-            _kernel_gradient(_beside(state, inputs), rows)
-            for state, rows in zip(before, d_gates, strict=True)
+            _kernel_gradient(forward[:-1], forward_rows[1:], inputs, forward_rows),
+            _kernel_gradient(backward[1:], backward_rows[:-1], inputs, backward_rows),
         )
         return tf.cast(d_inputs, inputs.dtype), *d_kernels
 
@@ -159,8 +155,8 @@ def _run_both_directions(inputs, forward_kernel, backward_kernel):
 def _run_forward(inputs, kernels):
     """Returns, each for both directions, the hidden states and what the gradient needs.
 
-    The latter are the four gates after activation and the cell before each step. Where nobody
-    takes a gradient, XLA drops them from the loop.
+    The latter are arrays of a row a step: the four gates after activation, the cell before the
+    step, and the squashed cell after it. They are not stacked, which would copy them.
     """
     length = inputs.shape[0] or tf.shape(inputs)[0]
     units = kernels[0].shape[1] // 4
@@ -176,21 +172,21 @@ def _run_forward(inputs, kernels):
             i, f, g, o = tf.split(gates, 4, axis=-1)
             i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
             new_cell = f * cell + i * g
-            hidden = o * tf.tanh(new_cell)
+            squashed = tf.tanh(new_cell)
+            hidden = o * squashed
             new_states.append((hidden, new_cell))
-            rows = zip(arrays[direction], (hidden, i, f, g, o, cell), strict=True)
+            rows = zip(arrays[direction], (hidden, i, f, g, o, cell, squashed), strict=True)
             new_arrays.append(tuple(array.write(ends[direction], row) for array, row in rows))
         return t + 1, tuple(new_states), tuple(new_arrays)
 
-    arrays = tuple(tuple(tf.TensorArray(zeros.dtype, length) for _ in range(6)) for _ in kernels)
+    arrays = tuple(tuple(tf.TensorArray(zeros.dtype, length) for _ in range(7)) for _ in kernels)
     _, _, arrays = tf.while_loop(
         lambda t, *_: t < length,
         step,
         (0, ((zeros, zeros), (zeros, zeros)), arrays),
         maximum_iterations=length,
     )
-    stacked = tuple(tuple(array.stack() for array in of_direction) for of_direction in arrays)
-    return tuple(rows[0] for rows in stacked), tuple(rows[1:] for rows in stacked)
+    return tuple(hidden.stack() for hidden, *_ in arrays), tuple(rows[1:] for rows in arrays)
 
 
 def _state_dtype(dtype: tf.DType) -> tf.DType:
@@ -203,62 +199,42 @@ def _beside(states, inputs):
     return tf.concat([tf.cast(states, inputs.dtype), inputs], axis=-1)
 
 
-def _slopes(i, f, g, o, cell_before):
-    """The derivatives of the cell that need no gradient: for every step at once, not in the loop.
-
-    Returns what the input of the first three gates does to the cell, side by side; what that of
-    the output gate does to the hidden state; what the cell does to the hidden state; and what the
-    cell before does to the cell.
-    """
-    tanh_cell = tf.tanh(f * cell_before + i * g)
-    to_cell = tf.concat([g * i * (1 - i), cell_before * f * (1 - f), i * (1 - g * g)], axis=-1)
-    return to_cell, tanh_cell * o * (1 - o), o * (1 - tanh_cell * tanh_cell), f
-
-
-def _run_gradient(upstreams, slopes, kernels):
+def _run_gradient(upstreams, saved, kernels):
     """Returns, for each direction, the gradient of the gates' inputs at every step."""
     length = upstreams[0].shape[0] or tf.shape(upstreams[0])[0]
     zeros = tf.zeros_like(upstreams[0][0])
-    rows = tuple(
-        (upstream, *of_direction) for upstream, of_direction in zip(upstreams, slopes, strict=True)
-    )
-    starts = (length - 1, 0)
 
     def step(t, states, arrays):
         # From the end of each direction's run back to its start.
-        ends, nexts = (length - 1 - t, t), (length - 2 - t, t + 1)
+        ends = (length - 1 - t, t)
         new_states, new_arrays = [], []
-        for direction, (d_hidden, d_cell, at_step) in enumerate(states):
-            upstream, to_cell, output_to_hidden, cell_to_hidden, forget = at_step
-            d_hidden = d_hidden + upstream
-            d_cell = d_cell + d_hidden * cell_to_hidden
+        for direction, (d_hidden, d_cell) in enumerate(states):
+            i, f, g, o, cell, squashed = (array.read(ends[direction]) for array in saved[direction])
+            d_output = (d_hidden + upstreams[direction][ends[direction]]) * o
+            d_cell = d_cell + d_output * (1 - squashed * squashed)
+            d_new, d_kept = d_cell * i, d_cell * f
             d_gates = tf.concat(
-                [tf.tile(d_cell, (1, 3)) * to_cell, d_hidden * output_to_hidden], axis=-1
+                [
+                    d_new * (g * (1 - i)),
+                    d_kept * (cell * (1 - f)),
+                    d_new * (1 - g * g),
+                    d_output * (squashed * (1 - o)),
+                ],
+                axis=-1,
             )
             new_arrays.append(arrays[direction].write(ends[direction], d_gates))
             d_hidden = _matmul(d_gates, kernels[direction], transpose=True)
-            ahead = tuple(_row(array, nexts[direction], length) for array in rows[direction])
-            new_states.append((d_hidden, d_cell * forget, ahead))
+            new_states.append((d_hidden, d_kept))
         return t + 1, tuple(new_states), tuple(new_arrays)
 
-    states = tuple(
-        (zeros, zeros, tuple(array[start] for array in of_direction))
-        for of_direction, start in zip(rows, starts, strict=True)
-    )
-    arrays = tuple(tf.TensorArray(zeros.dtype, length) for _ in starts)
+    arrays = tuple(tf.TensorArray(zeros.dtype, length) for _ in kernels)
     _, _, arrays = tf.while_loop(
-        lambda t, *_: t < length, step, (0, states, arrays), maximum_iterations=length
+        lambda t, *_: t < length,
+        step,
+        (0, ((zeros, zeros), (zeros, zeros)), arrays),
+        maximum_iterations=length,
     )
     return tuple(array.stack() for array in arrays)
-
-
-def _row(array, at, length):
-    """The row that the loop reads next, as a loop variable of its own.
-
-    Read in the step that uses it, the slice is fused by XLA into the arithmetic of the gates,
-    which then runs unvectorised, at half the speed.
-    """
-    return array[tf.clip_by_value(at, 0, length - 1)]
 
 
 def _matmul(states, kernel, transpose: bool = False):
@@ -267,8 +243,12 @@ def _matmul(states, kernel, transpose: bool = False):
     return tf.cast(product, states.dtype)
 
 
-def _kernel_gradient(operands, d_gates):
-    """One matrix product over all steps."""
-    operands = tf.reshape(operands, (-1, operands.shape[-1]))
-    d_gates = tf.reshape(tf.cast(d_gates, operands.dtype), (-1, d_gates.shape[-1]))
-    return tf.matmul(operands, d_gates, transpose_a=True)
+def _kernel_gradient(states, d_gates_of_states, inputs, d_gates):
+    """Two matrix products over all steps: rows that meet the state, rows that meet the input."""
+
+    def product(operands, d_gates):
+        operands = tf.reshape(operands, (-1, operands.shape[-1]))
+        d_gates = tf.reshape(tf.cast(d_gates, inputs.dtype), (-1, d_gates.shape[-1]))
+        return tf.matmul(tf.cast(operands, inputs.dtype), d_gates, transpose_a=True)
+
+    return tf.concat([product(states, d_gates_of_states), product(inputs, d_gates)], axis=0)
