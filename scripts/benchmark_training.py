@@ -217,9 +217,14 @@ def fit_of(student: Any, data: Records, upper: bool, way: str) -> Callable[[], A
     from xdistil.distillation.frozen_states import UpperLayers
     from xdistil.distillation.fused_adam import FusedAdam
     from xdistil.distillation.losses import LogitsRegression
+    from xdistil.distillation.step_watch import steps_at_once
 
     distiller = Distiller(UpperLayers(student) if upper else student, [LogitsRegression()])
-    distiller.compile(optimizer=FusedAdam(_RATE), jit_compile=way == "xla")
+    distiller.compile(
+        optimizer=FusedAdam(_RATE),
+        jit_compile=way == "xla",
+        steps_per_execution=steps_at_once(student),
+    )
     stores = data.keep(student) if way == "kept" else None
     return lambda: distiller.fit(data.batches(0, stores), epochs=1, shuffle=False, verbose=0)
 

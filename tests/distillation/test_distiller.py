@@ -167,6 +167,29 @@ def test_frozen_layers_and_the_teacher_keep_their_weights(teacher):
     assert not np.array_equal(head[0], student.layer_groups["head"][0].get_weights()[0])
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_several_steps_in_one_call_are_the_steps_one_by_one(known):
+    teacher = tiny_teacher()
+    batches = [with_targets(teacher, padded_batch(sentences(4, seed=n), 9 + n)) for n in range(6)]
+
+    def trained(steps, known):
+        student = tiny_student()
+        distiller = Distiller(student, LOSSES)
+        distiller.compile(optimizer=keras.optimizers.SGD(0.1), steps_per_execution=steps)
+        data = dataset(batches)
+        data = data.apply(tf.data.experimental.assert_cardinality(6)) if known else data
+        logs = distiller.fit(data, epochs=2, verbose=0).history
+        assert int(distiller.optimizer.iterations) == 12 or not known
+        return student.get_weights(), logs
+
+    weights, logs = trained(1, known=True)
+    for steps in (1, 4, 6, 9):
+        found, found_logs = trained(steps, known)
+        for a, b in zip(found, weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert found_logs == logs
+
+
 def test_names_and_weights_are_checked():
     with pytest.raises(ValueError, match="distinct names"):
         Distiller(tiny_student(), [LabelCrossEntropy(), LabelCrossEntropy()])

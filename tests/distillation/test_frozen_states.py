@@ -171,7 +171,7 @@ def test_a_stage_killed_in_its_second_epoch_ends_in_the_same_bits(of_tagger, tmp
 
         def die_in_the_second_epoch(self, batch, logs=None):
             original(self, batch, logs)
-            if self.position.steps_done == 8:
+            if self.position.steps_done == 10:
                 raise KeyboardInterrupt
 
         patch.setattr(stage_trainer.StepWatch, "on_train_batch_end", die_in_the_second_epoch)

@@ -281,23 +281,34 @@ class Distiller(keras.Model):
 
     def _make_loop(self, step: Any, steps: int) -> Any:
         # The stock loop fails under MultiWorkerMirroredStrategy, and under MirroredStrategy with
-        # several steps an execution or an uneven first batch; this one does not.
+        # several steps an execution or an uneven first batch; and with several steps it loses the
+        # logs of an epoch's last ones, unless they are as many. This one does none of it.
         strategy = self.distribute_strategy
 
         @tf.autograph.experimental.do_not_convert
-        def one_step(iterator: Any) -> dict[str, tf.Tensor]:
-            logs = strategy.run(step, args=(next(iterator),))
+        def on_batch(batch: Any) -> dict[str, tf.Tensor]:
+            logs = strategy.run(step, args=(batch,))
             return {
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in logs.items()
             }
 
-        def loop(iterator: Any) -> dict[str, tf.Tensor]:
-            for _ in tf.range(steps - 1):
-                one_step(iterator)
-            return one_step(iterator)
+        if steps > 1 and not self.run_eagerly:
+            on_batch = tf.function(on_batch, autograph=False)  # traced once for both calls
 
-        # The loop would trace the step twice, so a single step goes without.
+        @tf.autograph.experimental.do_not_convert
+        def one_step(iterator: Any) -> dict[str, tf.Tensor]:
+            return on_batch(next(iterator))
+
+        def loop(iterator: Any) -> dict[str, tf.Tensor]:
+            logs = on_batch(next(iterator))
+            for _ in tf.range(steps - 1):
+                batch = iterator.get_next_as_optional()
+                if not batch.has_value():
+                    break
+                logs = on_batch(batch.get_value())
+            return logs
+
         function = one_step if steps == 1 else loop
         return function if self.run_eagerly else tf.function(function, autograph=steps > 1)
 

@@ -32,7 +32,7 @@ from xdistil.distillation.stage_data import StageData, StageSettings
 from xdistil.distillation.stage_directory import StageDirectory
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.state import collect_variables, load_state, save_state
-from xdistil.distillation.step_watch import Position, StepWatch
+from xdistil.distillation.step_watch import Position, StepWatch, steps_at_once
 from xdistil.distillation.stopping import STOP
 from xdistil.distillation.workers import Workers
 from xdistil.errors import InputError
@@ -139,8 +139,7 @@ class StageTrainer:
     def _check_plan(self) -> None:
         path = self.directory.path / "stage.json"
         plan = json.loads(json.dumps(self.stage.to_config()))
-        held = read_json(path)
-        if held is None:
+        if (held := read_json(path)) is None:
             write_json(path, plan)
         elif held != plan:
             names = ", ".join(name for name in plan if plan[name] != held.get(name))
@@ -179,8 +178,11 @@ class StageTrainer:
             teacher=self.teacher,
             projections=self.projections,
         )
-        optimizer = self._optimizer.build(self.steps, self.stage.epochs)
-        distiller.compile(optimizer=optimizer, jit_compile=self.settings.jit_compile)
+        distiller.compile(
+            optimizer=self._optimizer.build(self.steps, self.stage.epochs),
+            jit_compile=self.settings.jit_compile,
+            steps_per_execution=steps_at_once(self.model, self.teacher),
+        )
         return distiller
 
     def _state(self, distiller: Distiller) -> dict[str, keras.Variable]:
@@ -221,9 +223,8 @@ class StageTrainer:
         keras.utils.set_random_seed(derive_seed(self.settings.seed, self.number, "reset"))
         fresh = type(self.model).from_config(self.model.get_config())
         for group in self.stage.reset:
-            for layer, new in zip(
-                self.model.layer_groups[group], fresh.layer_groups[group], strict=True
-            ):
+            old = self.model.layer_groups[group]
+            for layer, new in zip(old, fresh.layer_groups[group], strict=True):
                 layer.set_weights(new.get_weights())
 
     def _exhausted(self, position: Position) -> bool:
@@ -298,10 +299,9 @@ class StageTrainer:
         if self.workers.is_chief:
             self.directory.write_history(position.history)
         best = position.history[position.best_epoch] if position.best_epoch >= 0 else {}
-        names = [loss.name for loss in self.stage.terms]
         record = {
             "name": self.stage.name,
-            "losses": {name: best.get(name) for name in names},
+            "losses": {loss.name: best.get(loss.name) for loss in self.stage.terms},
             "dev_metric": self._agreed_score(),
             "epochs": position.epoch,
             "best_epoch": position.best_epoch + 1,
@@ -372,9 +372,9 @@ class StageTrainer:
         """
         if np.isfinite(loss):
             return
-        checkpoint = self.directory.checkpoint
         factor = self.settings.learning_rate_factor / 2
-        held = f"its last good checkpoint, {checkpoint}" if checkpoint.exists() else "its beginning"
+        path = self.directory.checkpoint
+        held = f"its last good checkpoint, {path}" if path.exists() else "its beginning"
         raise InputError(
             f"stage {self.stage.name}: the loss is {loss} at epoch {position.epoch + 1}, step "
             f"{position.step}; the same command with --learning_rate_factor={factor:g} goes on "
@@ -387,8 +387,8 @@ class StageTrainer:
         if not all(np.isfinite(v.numpy()).all() for v in distiller.learnt_variables):
             return
         metadata = {"position": json.dumps(dataclasses.asdict(position))}
-        state, writes = self._state(distiller), self.workers.is_chief
-        save_state(self.directory.checkpoint, state, metadata, write=writes)
+        path, writes = self.directory.checkpoint, self.workers.is_chief
+        save_state(path, self._state(distiller), metadata, write=writes)
 
     def _progress(self, position: Position) -> Progress:
         progress = self._progress_class(self.steps * self.stage.epochs, self.stage.name)

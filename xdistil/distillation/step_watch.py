@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.progress import Progress
 from xdistil.distillation.stopping import STOP
+from xdistil.models.embedding_student import EmbeddingStudent
 
 if TYPE_CHECKING:
     from xdistil.distillation.stage_trainer import StageTrainer
@@ -26,6 +28,20 @@ class Position:
     seconds: float = 0.0
     steps_done: int = 0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+# Steps of a small student that are taken in one call of TensorFlow: a call costs a millisecond or
+# two, and such a step takes ten to forty.
+_STEPS_AT_ONCE = 4
+
+
+def steps_at_once(model: keras.Model, teacher: keras.Model | None = None) -> int:
+    """How many steps of `model` are taken before `StepWatch` looks at them.
+
+    One where a step takes long: of a transformer, with a teacher beside it, on several devices.
+    """
+    alone = teacher is None and tf.distribute.get_strategy().num_replicas_in_sync == 1
+    return _STEPS_AT_ONCE if alone and isinstance(model, EmbeddingStudent) else 1
 
 
 # After so many steps several workers agree whether to write a checkpoint.
@@ -68,11 +84,12 @@ class StepWatch(keras.callbacks.Callback):
             variable.assign(value)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.position.step += 1
-        self.position.steps_done += 1
+        taken = min(self.distiller.steps_per_execution, self.trainer.steps - self.position.step)
+        self.position.step += taken
+        self.position.steps_done += taken
         loss = float((logs or {}).get("loss", 0.0))
         self.trainer.refuse_if_not_finite(loss, self.position)
-        self.progress.advance(1, loss)
+        self.progress.advance(taken, loss)
         if STOP.is_made or self._checkpoint_is_due():
             self.stop_clock()
             self.trainer.save(self.distiller, self.position)
