@@ -280,7 +280,9 @@ class Distiller(keras.Model):
 
         @tf.autograph.experimental.do_not_convert
         def on_batch(batch: Any) -> dict[str, tf.Tensor]:
-            logs = strategy.run(step, args=(batch,))
+            # Else what needs no batch, such as to count a step, runs at the end of the data too.
+            with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+                logs = strategy.run(step, args=(batch,))
             return {
                 name: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
                 for name, value in logs.items()
