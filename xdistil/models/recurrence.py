@@ -179,7 +179,10 @@ def _run_forward(inputs, kernels):
             new_arrays.append(tuple(array.write(ends[direction], row) for array, row in rows))
         return t + 1, tuple(new_states), tuple(new_arrays)
 
-    arrays = tuple(tuple(tf.TensorArray(zeros.dtype, length) for _ in range(7)) for _ in kernels)
+    def array():  # a gradient may be taken more than once, outside a graph too
+        return tf.TensorArray(zeros.dtype, length, clear_after_read=False)
+
+    arrays = tuple(tuple(array() for _ in range(7)) for _ in kernels)
     _, _, arrays = tf.while_loop(
         lambda t, *_: t < length,
         step,
