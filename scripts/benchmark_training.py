@@ -41,7 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("sentences", 4096, "Sentences of an epoch.", lower_bound=1)
     flags.DEFINE_integer("median_length", 14, "Pieces of half of the sentences.", lower_bound=4)
     flags.DEFINE_integer("seq_len", 64, "Most pieces of a sentence.", lower_bound=8)
-    # Beside functions that XLA has compiled, all others take a tenth to a fifth longer.
+    # XLA only if asked for: it compiles for seconds a shape, and no run on a CPU takes it.
     flags.DEFINE_list("ways", [way for way in WAYS if way != "xla"], "Which to measure.")
     flags.DEFINE_integer("vocabulary_size", 30_000, "Rows of the embedding.", lower_bound=10)
     flags.DEFINE_integer("representation_dim", 384, "Width of the dense layer.", lower_bound=1)
@@ -217,7 +217,7 @@ def fit_of(student: Any, data: Records, upper: bool, way: str) -> Callable[[], A
     """An epoch by `Distiller.fit`, as a stage calls it: without frozen layers' dropout."""
     from xdistil.distillation.distiller import Distiller
     from xdistil.distillation.frozen_states import UpperLayers
-    from xdistil.distillation.fused_adam import FusedAdam
+    from xdistil.distillation.fused_optimizers import FusedAdam
     from xdistil.distillation.losses import LogitsRegression
     from xdistil.distillation.step_watch import steps_at_once
 

@@ -24,6 +24,7 @@ from tiny_models import (
 
 from xdistil.data.batching import sized
 from xdistil.data.records import write_records
+from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.losses import (
     LabelCrossEntropy,
     LogitsRegression,
@@ -79,6 +80,21 @@ def test_one_trace_serves_all_epochs_and_lengths(data, tmp_path, monkeypatch):
     trainer(tmp_path, data, stage(epochs=5, monitor="loss")).run()
     # A call runs in Python only while it is traced: once for steps, once for dev's loss.
     assert sorted(traced) == [False, True]
+
+
+@pytest.mark.parametrize("make", [pointwise_student, tiny_student])
+def test_dev_is_scored_whole_however_many_steps_a_call_takes(data, tmp_path, make):
+    trained = trainer(tmp_path, data, stage(epochs=1, batch_size=2, monitor="loss"), make=make)
+    assert data.steps(2, data.dev) > 4
+    trained.run()
+    (epoch,) = trained.directory.history()
+    alone = Distiller(trained.model, [loss for _, loss in LOSSES])
+    alone.compile(run_eagerly=True)
+    dev = trained._batches(data.dev, shuffle=False)
+    scores = alone.evaluate(dev, verbose=0, return_dict=True)
+    assert {f"dev_{name}": pytest.approx(value) for name, value in scores.items()} == {
+        name: value for name, value in epoch.items() if name.startswith("dev_")
+    }
 
 
 class Killed(Exception):

@@ -34,6 +34,17 @@ def test_the_share_is_the_rate_and_the_mean_stays(rate):
     assert both == pytest.approx(rate**2, abs=5 * np.sqrt(rate**2 / found.size) + 1e-5)
 
 
+def test_what_is_dropped_is_gone_whatever_it_was():
+    inputs = tf.fill((4, 50), np.float32(np.inf))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = Dropout(0.3, seed=5)(inputs, training=True)
+    slopes = tape.gradient(outputs, inputs, output_gradients=inputs)
+    kept = Dropout(0.3, seed=5)(tf.ones((4, 50)), training=True).numpy() > 0
+    for found in (outputs, slopes):
+        np.testing.assert_array_equal(found, np.where(kept, np.inf, 0))
+
+
 def test_gradients_are_dropped_where_values_are():
     inputs = tf.ones((4, 50))
     with tf.GradientTape() as tape:

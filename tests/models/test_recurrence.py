@@ -90,6 +90,33 @@ def test_a_text_of_one_piece_works_in_a_graph_of_unknown_length():
         np.testing.assert_allclose(call(inputs), theirs(inputs), atol=1e-12)
 
 
+@pytest.mark.parametrize("jit_compile", [None, False])
+def test_a_gradient_may_be_taken_twice(jit_compile):
+    _, layer = pair()
+    inputs, _, mask = batch([4, 2], 4)
+    function = layer if jit_compile is None else tf.function(layer, jit_compile=jit_compile)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        states = function(inputs, mask=mask)
+        parts = [tf.reduce_sum(states[..., :UNITS]), tf.reduce_sum(states[..., UNITS:])]
+        whole = tf.reduce_sum(states)
+    first, second, both = (tape.gradient(y, inputs) for y in (*parts, whole))
+    assert np.abs(first).max() > 0
+    np.testing.assert_allclose(first + second, both, atol=1e-12)
+
+
+def test_the_tape_may_be_outside_of_what_xla_compiles():
+    _, layer = pair()
+    inputs, upstream, mask = batch([4, 2], 4)
+    slopes = []
+    for function in (layer, tf.function(layer, jit_compile=True)):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(function(inputs, mask=mask) * upstream)
+        slopes.append(tape.gradient(loss, inputs))
+    np.testing.assert_allclose(*slopes, atol=1e-12)
+
+
 def test_rows_of_padding_give_zeros_and_take_no_gradient():
     _, ours = pair("float32")
     inputs, upstream, mask = batch([4, 0, 0], length=4, dtype="float32")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import keras
 
-from xdistil.distillation.fused_adam import FusedAdam, FusedAdamW
+from xdistil.distillation.fused_optimizers import FusedAdadelta, FusedAdam, FusedAdamW
 from xdistil.distillation.losses import DistillationLoss
 
 Data = Literal["transfer", "labeled", "both"]
@@ -77,7 +77,7 @@ class OptimizerSettings:
         if self.name == "adam":
             return FusedAdam(rate, **adam, **clip)
         if self.name == "adadelta":
-            return keras.optimizers.Adadelta(rate, rho=self.rho, **clip)
+            return FusedAdadelta(rate, rho=self.rho, **clip)
         optimizer = FusedAdamW(rate, weight_decay=self.weight_decay, **adam, **clip)
         optimizer.exclude_from_weight_decay(var_names=["bias", "layer_norm", "beta", "gamma"])
         return optimizer

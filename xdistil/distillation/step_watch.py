@@ -1,4 +1,4 @@
-"""What happens after each step of a stage."""
+"""What happens after each call of TensorFlow: after a step of a stage, or a few."""
 
 import dataclasses
 import time

@@ -17,7 +17,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def heard(self, by: int = 1) -> Iterator[None]:
-        """While a stage trains, which looks after each step whether a request was made.
+        """While a stage trains, which looks every few steps whether a request was made.
 
         Args:
             by: Workers that train. Several would have to write the checkpoint together: they do
@@ -31,7 +31,7 @@ class StopRequest:
             self._training -= by == 1
 
     def make(self) -> bool:
-        """Asks for a stop after the next step. False where no stage trains: nobody listens."""
+        """Asks for a stop in a few steps. False where no stage trains: nobody listens."""
         self.is_made = self._training > 0
         return self.is_made
 

@@ -39,8 +39,9 @@ class Dropout(keras.layers.Dropout):
         # As Keras brings its seeds to 32 bits.
         seed = tf.math.floormod(self.seed_generator.next(), tf.int32.max - 1)
         numbers = _random_uint16(tf.shape(inputs), tf.cast(seed, tf.int32))
-        kept = tf.cast(numbers >= tf.constant(dropped, tf.uint16), inputs.dtype)
-        return inputs * (kept * tf.cast(_LEVELS / (_LEVELS - dropped), inputs.dtype))
+        kept = numbers >= tf.constant(dropped, tf.uint16)
+        scale = tf.cast(_LEVELS / (_LEVELS - dropped), inputs.dtype)
+        return tf.where(kept, inputs * scale, tf.zeros([], inputs.dtype))
 
 
 def _random_uint16(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -155,8 +155,8 @@ def _run_both_directions(inputs, forward_kernel, backward_kernel):
 def _run_forward(inputs, kernels):
     """Returns, each for both directions, the hidden states and what the gradient needs.
 
-    The latter are arrays of a row a step: the four gates after activation, the cell before the
-    step, and the squashed cell after it. They are not stacked, which would copy them.
+    The latter have a row a step: the four gates after activation, the cell before the step, and
+    the squashed cell after it.
     """
     length = inputs.shape[0] or tf.shape(inputs)[0]
     units = kernels[0].shape[1] // 4
@@ -179,17 +179,16 @@ def _run_forward(inputs, kernels):
             new_arrays.append(tuple(array.write(ends[direction], row) for array, row in rows))
         return t + 1, tuple(new_states), tuple(new_arrays)
 
-    def array():  # a gradient may be taken more than once, outside a graph too
-        return tf.TensorArray(zeros.dtype, length, clear_after_read=False)
-
-    arrays = tuple(tuple(array() for _ in range(7)) for _ in kernels)
+    arrays = tuple(tuple(tf.TensorArray(zeros.dtype, length) for _ in range(7)) for _ in kernels)
     _, _, arrays = tf.while_loop(
         lambda t, *_: t < length,
         step,
         (0, ((zeros, zeros), (zeros, zeros)), arrays),
         maximum_iterations=length,
     )
-    return tuple(hidden.stack() for hidden, *_ in arrays), tuple(rows[1:] for rows in arrays)
+    # Arrays themselves could be read once, and not outside of a function compiled by XLA.
+    stacked = tuple(tuple(array.stack() for array in of_direction) for of_direction in arrays)
+    return tuple(rows[0] for rows in stacked), tuple(rows[1:] for rows in stacked)
 
 
 def _state_dtype(dtype: tf.DType) -> tf.DType:
@@ -212,7 +211,7 @@ def _run_gradient(upstreams, saved, kernels):
         ends = (length - 1 - t, t)
         new_states, new_arrays = [], []
         for direction, (d_hidden, d_cell) in enumerate(states):
-            i, f, g, o, cell, squashed = (array.read(ends[direction]) for array in saved[direction])
+            i, f, g, o, cell, squashed = (rows[ends[direction]] for rows in saved[direction])
             d_output = (d_hidden + upstreams[direction][ends[direction]]) * o
             d_cell = d_cell + d_output * (1 - squashed * squashed)
             d_new, d_kept = d_cell * i, d_cell * f

@@ -1,14 +1,19 @@
-"""Adam in one operation a variable: the numbers of Keras' own."""
+"""Optimizers in one operation a variable: the numbers of Keras' own."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from xdistil.distillation.fused_adam import FusedAdam, FusedAdamW
+from xdistil.distillation.fused_optimizers import FusedAdadelta, FusedAdam, FusedAdamW
 from xdistil.distillation.stages import OptimizerSettings
 
-KERAS = {FusedAdam: keras.optimizers.Adam, FusedAdamW: keras.optimizers.AdamW}
+KERAS = {
+    FusedAdam: keras.optimizers.Adam,
+    FusedAdamW: keras.optimizers.AdamW,
+    FusedAdadelta: keras.optimizers.Adadelta,
+}
+_ADAM = [FusedAdam, FusedAdamW]
 SHAPES = {"kernel": (5, 4), "bias": (4,), "table": (9, 3)}
 STEPS = 4
 
@@ -35,16 +40,16 @@ def trained(make_optimizer, jit_compile=False):
     return [x.numpy() for x in (*variables, *optimizer.variables)]
 
 
-@pytest.mark.parametrize("fused", KERAS)
 @pytest.mark.parametrize(
-    "settings",
+    ("fused", "settings"),
     [
-        {},
-        {"beta_1": 0.8, "beta_2": 0.98, "epsilon": 1e-3, "weight_decay": 0.3},
-        {"global_clipnorm": 0.5},
-        {"amsgrad": True, "weight_decay": 0.3},
+        *((fused, {}) for fused in KERAS),
+        *((fused, {"epsilon": 1e-3, "weight_decay": 0.3}) for fused in KERAS),
+        *((fused, {"global_clipnorm": 0.5}) for fused in KERAS),
+        *((fused, {"beta_1": 0.8, "beta_2": 0.98}) for fused in _ADAM),
+        *((fused, {"amsgrad": True, "weight_decay": 0.3}) for fused in _ADAM),
+        (FusedAdadelta, {"rho": 0.8}),
     ],
-    ids=["defaults", "decay", "clipped", "amsgrad"],
 )
 def test_weights_and_moments_are_those_of_keras(fused, settings):
     rate = keras.optimizers.schedules.CosineDecay(0.1, STEPS)
@@ -76,7 +81,9 @@ def test_gradients_of_scaled_losses_that_overflow_change_nothing():
     assert float(optimizer.dynamic_scale) == 4.0
 
 
-@pytest.mark.parametrize(("name", "fused"), [("adam", FusedAdam), ("adamw", FusedAdamW)])
+@pytest.mark.parametrize(
+    ("name", "fused"), [("adam", FusedAdam), ("adamw", FusedAdamW), ("adadelta", FusedAdadelta)]
+)
 def test_stages_train_with_it_and_it_is_found_again(name, fused):
     optimizer = OptimizerSettings(name, 1e-3, clip_norm=2.0).build(10, 2)
     config = keras.saving.serialize_keras_object(optimizer)
