@@ -41,7 +41,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("sentences", 4096, "Sentences of an epoch.", lower_bound=1)
     flags.DEFINE_integer("median_length", 14, "Pieces of half of the sentences.", lower_bound=4)
     flags.DEFINE_integer("seq_len", 64, "Most pieces of a sentence.", lower_bound=8)
-    # XLA only if asked for: it compiles for seconds a shape, and no run on a CPU takes it.
+    # XLA only if asked for: a run on one CPU device leaves it out too, for compiling takes seconds.
     flags.DEFINE_list("ways", [way for way in WAYS if way != "xla"], "Which to measure.")
     flags.DEFINE_integer("vocabulary_size", 30_000, "Rows of the embedding.", lower_bound=10)
     flags.DEFINE_integer("representation_dim", 384, "Width of the dense layer.", lower_bound=1)

@@ -190,6 +190,18 @@ def test_several_steps_in_one_call_are_the_steps_one_by_one(known):
         assert found_logs == logs
 
 
+def test_no_data_of_fit_is_autotuned(monkeypatch):
+    given = {}
+    monkeypatch.setattr(keras.Model, "fit", lambda self, x, **kwargs: given.update(x=x, **kwargs))
+    data = dataset([padded_batch(sentences(4), 9)])
+    Distiller(tiny_student(), LOSSES).fit(data, validation_data=data, epochs=1)
+    assert given.pop("epochs") == 1
+    assert {name: one.options().autotune.enabled for name, one in given.items()} == {
+        "x": False,
+        "validation_data": False,
+    }
+
+
 def test_names_and_weights_are_checked():
     with pytest.raises(ValueError, match="distinct names"):
         Distiller(tiny_student(), [LabelCrossEntropy(), LabelCrossEntropy()])

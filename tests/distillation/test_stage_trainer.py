@@ -35,6 +35,7 @@ from xdistil.distillation.stage_directory import StageDirectory
 from xdistil.distillation.stage_trainer import StageTrainer
 from xdistil.distillation.stages import OptimizerSettings, Stage
 from xdistil.distillation.state import read_state
+from xdistil.distillation.stopping import STOP, Stopped
 from xdistil.errors import InputError
 
 LOSSES = ((1.0, LabelCrossEntropy()), (1.0, LogitsRegression()))
@@ -133,6 +134,27 @@ def test_a_stage_killed_anywhere_ends_in_the_same_bits(data, tmp_path, monkeypat
         np.testing.assert_array_equal(old.numpy(), new.numpy())
     assert resumed["losses"] == whole["losses"]
     assert resumed["steps"] == whole["steps"] == 3 * reference.steps
+
+
+def test_a_stop_costs_a_few_steps_and_no_bit(data, tmp_path, monkeypatch):
+    reference = trainer(tmp_path / "whole", data, make=tiny_student)
+    reference.run()
+    stopped = trainer(tmp_path / "stopped", data, make=tiny_student)
+    refuse = stopped.refuse_if_not_finite
+
+    def ask(loss, position):
+        refuse(loss, position)
+        assert STOP.make()
+
+    monkeypatch.setattr(stopped, "refuse_if_not_finite", ask)
+    with pytest.raises(Stopped):
+        stopped.run()
+    _, metadata = read_state(stopped.directory.checkpoint)
+    assert json.loads(metadata["position"])["step"] == 4
+    again = trainer(tmp_path / "stopped", data, make=tiny_student)
+    again.run()
+    for old, new in zip(reference.model.weights, again.model.weights, strict=True):
+        np.testing.assert_array_equal(old.numpy(), new.numpy())
 
 
 def test_a_finished_stage_is_taken_over_without_training(data, tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ def untuned(batches: Any) -> Any:
     """The dataset without tf.data's autotuning; anything else as it is.
 
     The thread that autotunes sleeps through the iterator's end, see `untuned_iterators`; on one
-    device too, now and then: an epoch of 1.5 s then took 2.5 s. What asks for
+    device too, now and then, for up to the time that the epoch took. What asks for
     `tf.data.AUTOTUNE` runs as parallel as there are cores.
     """
     if not isinstance(batches, tf.data.Dataset):
