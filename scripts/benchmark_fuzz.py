@@ -88,12 +88,13 @@ def _run_target(name: str, folder: Path) -> dict[str, int]:
         own.mkdir(parents=True, exist_ok=True)
         task = {"target": name, "seconds": left, "seed": seed, "folder": str(own)}
         task["model"] = FLAGS.model
-        child = subprocess.Popen(
-            [sys.executable, __file__, json.dumps(task)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        with open(own / "stderr.log", "wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, __file__, json.dumps(task)],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         last = {"cases": 0, "refused": 0, "case": ""}
         for line in child.stdout or ():
             if line.startswith("{"):
