@@ -5,6 +5,7 @@
     python scripts/benchmark.py stream                 # 10 million sentences: is memory flat?
     python scripts/benchmark.py resume                 # kill -9, run again: the same weights?
     python scripts/benchmark.py damage                 # files cut, bytes flipped: ever silent?
+    python scripts/benchmark.py disk                   # full again and again: is anything lost?
     python scripts/benchmark.py devices                # two devices, two workers: one's student?
     python scripts/benchmark.py fuzz     --minutes=30 --model=RUN  # hostile input for each reader
     python scripts/benchmark.py export   --model=RUN --input=FILES  # exports: the same tags?
@@ -38,6 +39,7 @@ SUBJECTS = {
     "stream": "benchmark_stream",
     "resume": "benchmark_resume",
     "damage": "benchmark_damage",
+    "disk": "benchmark_disk",
     "devices": "benchmark_devices",
     "fuzz": "benchmark_fuzz",
     "export": "benchmark_export",

@@ -51,6 +51,8 @@ _WAYS = {
     "multi_worker": ["--strategy=multi_worker"],
 }
 _BATCH, _EXAMPLES = 32, 320
+#: Of recipes of so many stages that each can take but few steps.
+_BATCHES = {"D3.2": 64, "D4.2": 64}
 _WORKERS = 2
 
 
@@ -122,8 +124,9 @@ def _row(
 
 def run_flags(recipe: str, epochs: int) -> list[str]:
     """Flags of a recipe's run that do not differ between one device and two."""
-    found = [f"--recipe={recipe}", f"--epochs={epochs}", f"--batch_size={_BATCH}", "--patience=0"]
-    found += ["--dropout=0", "--teacher_dropout=0", "--learning_rate=1e-2"]
+    found = [f"--recipe={recipe}", f"--epochs={epochs}", "--patience=0"]
+    found += [f"--batch_size={_BATCHES.get(recipe, _BATCH)}", "--dropout=0"]
+    found += ["--teacher_dropout=0", "--learning_rate=1e-2"]
     if recipe in _OF_TRANSFORMERS:
         found += ["--student=transformer", "--num_heads=2", "--learning_rate=1e-3"]
     if recipe in ("pkd_skip", "pkd_last"):
