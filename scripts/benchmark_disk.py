@@ -3,10 +3,10 @@
     unshare --map-root-user --mount python scripts/benchmark.py disk
 
 A small run writes to a file system in memory that has next to no room. Each time that it ends for
-want of room, it is given a little more, and the same command again: so every writer of the run comes
-to a full disk, in the middle of a file or at its start. It must end each time in one line that names
-a file of its folder, and at last in the student of a run that always had room. File systems are
-mounted: as root, or in a namespace of one's own, as above.
+want of room, it is given a little more, and the same command again: so its writers come to a full
+disk one after another, in the middle of a file or at its start. Each time it must end in one line
+that names a file of its folder, and at last in the student of a run that always had room. To mount
+file systems, be root, or in a namespace of your own, as above.
 """
 
 import collections

@@ -87,8 +87,8 @@ for norm, alone in ((None, free), (clip_norm, clipped))[count == 4 :]:  # XLA ta
 print("equal")
 """
 
-# A batch is poisoned in its first row, which one device sees: where float16 overflows, all leave the
-# step out and halve the scale of the loss, as one does.
+# A batch is poisoned in its first row, which one device sees: where float16 overflows, all leave
+# the step out and halve the scale of the loss, as one does.
 IN_LESS = """
 half = policy == "mixed_float16"
 if half:

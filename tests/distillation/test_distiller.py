@@ -10,7 +10,6 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from forked_programs import as_text, run_forked
 from tiny_models import LAYER, padded_batch, sentences, tiny_student, tiny_teacher
 
 from xdistil.distillation.distiller import Distiller
