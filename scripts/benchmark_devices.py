@@ -3,10 +3,10 @@
     python scripts/benchmark.py devices --ways=mirrored,multi_worker
 
 One run of each recipe on one device, on two devices that one CPU is split into, and in two worker
-processes, with the same teacher and global batch, without dropout, whose masks differ between
-devices, and compiled by XLA, as several devices always are: its rounding is another one than that of
-single operations, and a high learning rate makes more of it than of devices. The distance of two students is that of the tensor that differs most: the norm of the
-difference over the norm.
+processes, with the same teacher and global batch. Dropout is off: its masks differ between devices.
+All are compiled by XLA, as several devices always are: its rounding is not that of single
+operations, and a high learning rate makes more of that than of devices. The distance of two
+students is that of the tensor that differs most: the norm of the difference over the norm.
 """
 
 import concurrent.futures

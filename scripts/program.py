@@ -53,6 +53,10 @@ def run(main: Callable[[list[str]], None], goes_on: bool = False) -> None:
             main(arguments)
         except InputError as error:
             _fail(str(error))
+        except PermissionError as error:
+            if error.filename is None:
+                raise
+            _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
         except Exception as error:
             if _was_stopped(error):
                 _say_stopped("stopped after a checkpoint")

@@ -65,6 +65,7 @@ class ForkedProgram:
     Args:
         arguments, stdin, cwd, env: as for `run_forked`.
         file_size: bytes that none of its files may outgrow, as if the disk were full.
+        unprivileged: whether root too may read and write only what the modes of files allow.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class ForkedProgram:
         cwd: str | os.PathLike | None = None,
         env: Mapping[str, str] | None = None,
         file_size: int | None = None,
+        unprivileged: bool = False,
     ):
         self.arguments = [str(argument) for argument in arguments]
         self._folder = tempfile.TemporaryDirectory()
@@ -87,6 +89,7 @@ class ForkedProgram:
             "cwd": str(cwd or Path.cwd()),
             "env": {**os.environ, **(env or {})},
             "file_size": file_size,
+            "unprivileged": unprivileged,
             **streams,
         }
         self.pid = _ask(request)
@@ -186,6 +189,18 @@ def _serve() -> None:
         answers.flush()
 
 
+def _give_up_capabilities() -> None:
+    """Root without its rights (Linux): a file's mode then holds for it too."""
+    import ctypes
+    import struct
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    version_3, this_process = 0x20080522, 0
+    # Effective, permitted and inheritable ones: none of 64.
+    if libc.capset(struct.pack("Ii", version_3, this_process), struct.pack("6I", *[0] * 6)):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
 def _become(request: Mapping[str, object]) -> None:
     """Turns this process into the program; never returns."""
     status = 1
@@ -197,6 +212,8 @@ def _become(request: Mapping[str, object]) -> None:
             import resource
 
             resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
+        if request["unprivileged"] and os.geteuid() == 0:
+            _give_up_capabilities()
         for number, (name, mode) in enumerate(zip(_STREAMS, ("rb", "wb", "wb"), strict=True)):
             with open(request[name], mode) as file:
                 os.dup2(file.fileno(), number)

@@ -350,6 +350,44 @@ def test_no_room_on_the_disk_damages_nothing_and_the_command_goes_on_later(whole
     assert student_bytes(folder) == student_bytes(reference)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes of folders are not obeyed there")
+def test_a_folder_that_is_closed_is_one_line_and_costs_nothing(whole, tmp_path):
+    reference, _ = whole
+
+    def refused(*flags):
+        process = start(*TINY, "--noexport", *flags, unprivileged=True)
+        return error_in(process.wait(), process.stderr.decode("utf-8"))
+
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    folder = parent / "run"
+    (tmp_path / "folder.txt").write_text("a word\n")
+    for mode, told in ((0o500, "cannot write"), (0, "Permission denied")):
+        parent.chmod(mode)
+        assert told in (line := refused(f"--output_dir={folder}")) and str(folder) in line
+    assert f"{folder}: Permission denied" in refused(
+        f"--transfer_file={folder}", f"--output_dir={tmp_path / 'other'}"
+    )
+    parent.chmod(0o700)
+    # Stopped in a stage; then its folder is closed.
+    process = start(*TINY, "--noexport", f"--output_dir={folder}")
+    process.wait_for(folder / "stages" / "02-logits" / "state.safetensors")
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    closed = folder / "stages" / "02-logits"
+    for path in (closed, folder):
+        path.chmod(0o500)
+        line = refused(f"--output_dir={folder}")
+        assert f"error: {path}" in line and "cannot write: Permission denied" in line
+        path.chmod(0o700)
+    # Nor does it matter what times the files have: of another clock.
+    for path in folder.rglob("*"):
+        os.utime(path, (0, 2**31) if path.name < "m" else (2**31, 0))
+    done = run(*TINY, "--noexport", f"--output_dir={folder}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert student_bytes(folder) == student_bytes(reference)
+
+
 def test_locale_and_time_zone_decide_nothing(whole, tmp_path):
     reference, _ = whole
     folder = tmp_path / "run"
