@@ -477,6 +477,10 @@ def test_the_distance_of_two_students_is_that_of_their_worst_tensor(tmp_path):
     save_file({**arrays, "a": np.float32([2, 2, 2, 2.4])}, tmp_path / "two")
     assert distance(tmp_path / "one", tmp_path / "one") == 0
     assert distance(tmp_path / "one", tmp_path / "two") == pytest.approx(0.1)
+    for scale, found in ((1e-6, 2e-6), (1e-3, 2.0)):  # what next to nothing moved is no ratio
+        for name, sign in (("one", 1), ("two", -1)):
+            save_file({**arrays, "b": np.float32([sign * scale] * 3)}, tmp_path / name)
+        assert distance(tmp_path / "one", tmp_path / "two") == pytest.approx(found)
     save_file({"a": arrays["a"]}, tmp_path / "other")
     with pytest.raises(InputError, match="hold other tensors"):
         distance(tmp_path / "one", tmp_path / "other")
