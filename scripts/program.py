@@ -14,7 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from absl import app, flags
 from absl import logging as absl_logging
 
-from xdistil.data.paths import remove_copies
+from xdistil.data.paths import as_given, remove_copies
 from xdistil.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -175,5 +175,5 @@ def _flag_error(message: str) -> str:
 
 
 def _fail(message: str) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + " ".join(as_given(message).split()), file=sys.stderr)
     sys.exit(2)

@@ -14,6 +14,7 @@ def outcome(monkeypatch, tmp_path, capsys, case):
 
     monkeypatch.setitem(benchmark_fuzz.TARGETS, "mine", lambda *_: itertools.repeat(case))
     task = {"target": "mine", "seconds": 0.2, "seed": 1, "folder": str(tmp_path), "model": None}
+    task["case_seconds"] = 20
     status = benchmark_fuzz.run_cases(task)
     return status, json.loads(capsys.readouterr().out.splitlines()[-1])
 

@@ -30,8 +30,8 @@ def as_path(*parts: str | os.PathLike) -> "AnyPath":
 
 
 AnyPath = pathlib.Path | RemotePath
-# Of remote folders, on this machine.
-_COPIES: list[pathlib.Path] = []
+# On this machine, each with the remote folder that it is a copy of.
+_COPIES: dict[pathlib.Path, AnyPath] = {}
 
 
 def real_path(path: str | os.PathLike) -> str:
@@ -177,12 +177,20 @@ def local_folder(folder: AnyPath) -> pathlib.Path:
     place = pathlib.Path(tempfile.mkdtemp(prefix="xdistil-"))
     if not _COPIES:
         atexit.register(remove_copies)
-    _COPIES.append(place)
-    copy_tree(folder, place / folder.name)
-    return place / folder.name
+    copy = place / folder.name
+    _COPIES[copy] = folder
+    copy_tree(folder, copy)
+    return copy
 
 
 def remove_copies() -> None:
     """Removes what `local_folder` has made; for a process that ends without Python's own end."""
     while _COPIES:
-        shutil.rmtree(_COPIES.pop(), ignore_errors=True)
+        shutil.rmtree(_COPIES.popitem()[0].parent, ignore_errors=True)
+
+
+def as_given(message: str) -> str:
+    """The message with remote folders in place of the copies that `local_folder` has made."""
+    for copy, folder in _COPIES.items():
+        message = message.replace(str(copy), str(folder))
+    return message
