@@ -54,7 +54,7 @@ def test_a_process_that_dies_is_a_fault_and_the_next_one_goes_on(monkeypatch, tm
         "print(json.dumps({'cases': 5, 'refused': 2}), flush=True)\n"
         "os.abort() if task['seed'] == 1 else time.sleep(task['seconds'])\n"
     )
-    given = {"minutes": 0.02, "seed": 0, "model": None}
+    given = {"minutes": 0.02, "seed": 0, "model": None, "case_seconds": 20}
     monkeypatch.setattr(benchmark_fuzz, "FLAGS", types.SimpleNamespace(**given))
     monkeypatch.setattr(benchmark_fuzz, "__file__", str(script))
     total = benchmark_fuzz._run_target("labels", tmp_path)
