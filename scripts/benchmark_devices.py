@@ -201,7 +201,7 @@ def run_flags(recipe: str, epochs: int) -> list[str]:
     if recipe in _LOW_RATE:
         found.append("--learning_rate=1e-3")
     if recipe in _OF_LAYERS:
-        # Of as many layers as its teacher it were the teacher, and had nothing but rounding to learn.
+        # Of as many layers as its teacher it were the teacher: nothing but rounding to learn.
         found += ["--student=transformer", "--student_layers=first", "--num_layers=2"]
         found.append("--teacher_layers=4")
     elif recipe in _OF_TRANSFORMERS:
