@@ -24,6 +24,7 @@ from benchmark_resume import WEIGHTS, own_flags, sha256
 from benchmark_runs import SMALL_RUN, run_program, run_to_the_end
 
 from xdistil.errors import InputError
+from xdistil.report.report import load_report
 from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
@@ -71,8 +72,11 @@ def measure() -> dict[str, Any]:
                     print(f"{room} KiB: {trials[-1]}", flush=True)
                 if trials[-1]["file"] is None:
                     break  # not for want of room: more of it mends nothing
+            if not trials:
+                raise InputError(f"--room={FLAGS.room}: the whole run has room there; give less")
             equal = done.status == 0 and sha256(run / WEIGHTS) == sha256(roomy / WEIGHTS)
-    return {"trials": trials, "equal": equal}
+            passes = load_report(run)["teacher_passes"] if equal else None
+    return {"trials": trials, "equal": equal, "teacher_passes": passes}
 
 
 def judge(run: Path, status: int, said: str) -> dict[str, Any]:
@@ -89,9 +93,9 @@ def judge(run: Path, status: int, said: str) -> dict[str, Any]:
     """
     lines = [line for line in said.splitlines() if line.startswith("error: ")]
     found = re.match(r"error: (.+?): cannot write: .*[Nn]o space left", lines[0]) if lines else None
-    file = found and found[1]
-    if file and (Path(file) == run or run in Path(file).parents):
-        file = Path(file).relative_to(run).as_posix()
+    file = found and Path(found[1])
+    ours = file is not None and (file == run or run in file.parents)
+    file = file.relative_to(run).as_posix() if ours else None
     named = status == 2 and len(lines) == 1 and file is not None and "Traceback" not in said
     return {"file": file, "named": named, "said": lines[:1] or said.splitlines()[-1:]}
 
@@ -104,7 +108,8 @@ def table(result: dict[str, Any]) -> str:
     named = sum(trial["named"] for trial in result["trials"])
     return (
         f"{text_table(rows, left=1)}\n{named} of {len(result['trials'])} full disks named; at the "
-        f"end {'the same student' if result['equal'] else 'ANOTHER STUDENT'}"
+        f"end {'the same student' if result['equal'] else 'ANOTHER STUDENT'}, "
+        f"{result['teacher_passes']} teacher passes"
     )
 
 

@@ -106,7 +106,9 @@ def _run_target(name: str, folder: Path) -> dict[str, int]:
         total["refused"] += last["refused"]
         if status != 0:
             total["faults"] += 1
+            said = (own / "stderr.log").read_text("utf-8", errors="replace")
             print(f"{name}: status {status}, {last.get('fault', 'died')}; see {own}", flush=True)
+            print(said[-2000:], flush=True)
     return total
 
 

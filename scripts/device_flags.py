@@ -152,17 +152,23 @@ def strategy_scope() -> contextlib.AbstractContextManager:
 
 
 @contextlib.contextmanager
-def shared_directory(open_directory: Callable[..., Any]) -> Iterator[tuple[Any, Any]]:
+def shared_directory(
+    open_directory: Callable[..., Any], output: str | os.PathLike
+) -> Iterator[tuple[Any, Any]]:
     """A run directory that all workers share, and these; at its end they wait for each other.
 
     Args:
         open_directory: `RunDirectory.open` with all its arguments but `worker`.
+        output: The directory.
     """
+    from xdistil.data.paths import as_path
     from xdistil.distillation.workers import Workers
 
     with strategy_scope():
         workers = Workers.current()
-        directory = workers.chief_first(lambda: open_directory(worker=workers.index))
+        directory = workers.chief_first(
+            lambda: open_directory(worker=workers.index), written=as_path(output, "config.json")
+        )
     with directory:
         yield directory, workers
         # A worker that ends would end the others.

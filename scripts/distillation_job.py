@@ -177,7 +177,7 @@ class DistillationJob(abc.ABC):
             irrelevant=IRRELEVANT_FLAGS,
         )
         report = None
-        with shared_directory(open_directory) as (directory, workers):
+        with shared_directory(open_directory, output) as (directory, workers):
             directory.log_to_file(logger)
             for line in directory.version_warnings:
                 logger.warning("%s", line)

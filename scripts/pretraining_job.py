@@ -100,7 +100,7 @@ class PretrainingJob:
             files=files,
             irrelevant=IRRELEVANT_FLAGS,
         )
-        with shared_directory(open_directory) as (directory, workers):
+        with shared_directory(open_directory, FLAGS.output_dir) as (directory, workers):
             directory.log_to_file(logger)
             for line in directory.version_warnings:
                 logger.warning("%s", line)

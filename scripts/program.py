@@ -53,9 +53,11 @@ def run(main: Callable[[list[str]], None], goes_on: bool = False) -> None:
             main(arguments)
         except InputError as error:
             _fail(str(error))
-        except PermissionError as error:
-            if error.filename is None:
+        except OSError as error:
+            # Of a file or folder that may not be read, has too long a name, is on a full disk...
+            if not isinstance(error.filename, str | bytes):
                 raise
+            logger.debug("", exc_info=True)  # for run.log
             _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
         except Exception as error:
             if _was_stopped(error):

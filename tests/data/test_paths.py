@@ -1,6 +1,8 @@
 """Paths on other file systems than this machine's, by means of TensorFlow's own in memory."""
 
+import errno
 import gzip
+import tempfile
 import uuid
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from xdistil.data.atomic_files import read_json, replace_folder, sha256_of_file, write_json
 from xdistil.data.lines import numbered_lines
 from xdistil.data.paths import (
+    as_given,
     as_path,
     copy_tree,
     glob_files,
@@ -15,6 +18,7 @@ from xdistil.data.paths import (
     local_file,
     local_folder,
     move,
+    remove_copies,
     remove_tree,
     written_locally,
 )
@@ -114,6 +118,45 @@ def test_libraries_that_know_this_machine_alone_get_copies(folder):
         assert local.read_bytes() == b"1"
     assert not local.exists()
     assert (local_folder(folder / "model") / "weights").read_bytes() == b"1"
+
+
+def test_a_copy_of_a_whole_file_system_is_removed_alone(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "precious").write_bytes(b"1")
+    (folder / "x").write_bytes(b"x")
+    root, below = as_path("ram:///"), folder / "x" / ".."
+    monkeypatch.setattr("xdistil.data.paths.copy_tree", lambda source, target: target.mkdir())
+    for given in (root, below):
+        copy = local_folder(given)
+        assert copy.is_dir() and copy.resolve().parents[1] == tmp_path.resolve()
+        assert as_given(f"{copy}/a: bad") == f"{given if given == root else f'{given}/'}a: bad"
+        assert as_given(f"{copy}: bad") == f"{given}: bad"
+    remove_copies()
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_folder_whose_replacement_fails_is_there_again(tmp_path, monkeypatch):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_bytes(b"1")
+
+    def fail_at_new(source, target):
+        if source.name == "new":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        move(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr("xdistil.data.atomic_files.move", fail_at_new)
+        replace_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "old").exists()
+    # A kill between the two: what was set aside is put back before anything else is done.
+    move(tmp_path / "old", tmp_path / ".old.old")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr("xdistil.data.atomic_files.move", fail_at_new)
+        replace_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "old").exists()
+    replace_folder(tmp_path / "new", tmp_path / "old")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "old"]
 
 
 def test_readers_and_writers_take_them(folder):

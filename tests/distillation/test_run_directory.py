@@ -13,9 +13,34 @@ import pytest
 from xdistil.data.checksums import write_checksums
 from xdistil.distillation.phase_clock import PhaseClock
 from xdistil.distillation.run_directory import RunDirectory, hash_files
+from xdistil.distillation.workers import Workers, _digest
 from xdistil.errors import InputError, StorageError
 
 CONFIG = {"recipe": "D4.2", "seed": 7, "student": {"embedding_dim": 50, "layers": (1, 2)}}
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(InputError, match=r"cannot be locked there: Function not implemented; mou"):
+        RunDirectory.open(tmp_path / "run", CONFIG)
+
+
+def test_a_worker_waits_for_what_the_chief_wrote_and_says_where_it_does_not_show(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("xdistil.distillation.workers._SECONDS_TO_SHOW", 0.3)
+    written = tmp_path / "config.json"
+    written.write_text("new")
+    digests = iter([1.0, _digest(written)] * 2)
+    monkeypatch.setattr(Workers, "agree", lambda self, value: next(digests))
+    worker = Workers(index=1, count=2)
+    assert worker.chief_first(lambda: written.read_text(), written) == "new"
+    written.write_text("old")
+    with pytest.raises(InputError, match="does not see what the chief has written; put the run"):
+        worker.chief_first(lambda: written.read_text(), written)
 
 
 def files_of(folder):

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,6 +31,7 @@ from xdistil.distillation.losses import (
     LogitsRegression,
     RepresentationDistillation,
 )
+from xdistil.distillation.progress import Progress
 from xdistil.distillation.stage_data import StageData, StageSettings
 from xdistil.distillation.stage_directory import StageDirectory
 from xdistil.distillation.stage_trainer import StageTrainer
@@ -140,14 +142,14 @@ def test_a_stop_costs_a_few_steps_and_no_bit(data, tmp_path, monkeypatch):
     reference = trainer(tmp_path / "whole", data, make=tiny_student)
     reference.run()
     stopped = trainer(tmp_path / "stopped", data, make=tiny_student)
-    refuse = stopped.refuse_if_not_finite
+    advance = Progress.advance
 
-    def ask(loss, position):
-        refuse(loss, position)
+    def ask(*args):
+        advance(*args)
         assert STOP.make()
 
-    monkeypatch.setattr(stopped, "refuse_if_not_finite", ask)
-    with pytest.raises(Stopped):
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Progress, "advance", ask)
         stopped.run()
     _, metadata = read_state(stopped.directory.checkpoint)
     assert json.loads(metadata["position"])["step"] == 4
@@ -155,6 +157,14 @@ def test_a_stop_costs_a_few_steps_and_no_bit(data, tmp_path, monkeypatch):
     again.run()
     for old, new in zip(reference.model.weights, again.model.weights, strict=True):
         np.testing.assert_array_equal(old.numpy(), new.numpy())
+
+
+def test_a_stop_after_the_last_step_is_heard_all_the_same():
+    with pytest.raises(Stopped), STOP.heard():
+        assert STOP.make()
+    assert not STOP.make()  # nobody trains
+    with STOP.heard():
+        STOP.obey()
 
 
 def test_a_finished_stage_is_taken_over_without_training(data, tmp_path, monkeypatch):
@@ -281,6 +291,28 @@ def test_a_stage_goes_on_from_its_last_good_checkpoint_at_a_lower_rate(schedule,
     # Two thirds down the cosine, and at its end up again, at 0.97 of the peak.
     full = [0.02, 0.02] if schedule == "constant" else [0.005, 0.97 * 0.02]
     np.testing.assert_allclose(rates, 0.25 * np.array(full), atol=1e-6)
+
+
+@pytest.mark.parametrize(("epochs", "step"), [(3, 4), (1, 6)])
+def test_gradients_that_float16_always_leaves_out_stop_the_stage(epochs, step, data, tmp_path):
+    class Spoilt(Distiller):
+        def _losses_and_gradients(self, *args):
+            sums, gradients = super()._losses_and_gradients(*args)
+            return sums, [gradient * float("nan") for gradient in gradients]
+
+    def make(dropout):
+        keras.config.set_dtype_policy("mixed_float16")
+        try:
+            return pointwise_student(dropout=dropout)
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    made = trainer(tmp_path, data, stage(epochs=epochs), make=make)
+    made.distiller_class = Spoilt
+    # From 2^15 down to a half, or by the end of the stage.
+    with pytest.raises(InputError, match=rf"beyond float16 at epoch {epochs}, step {step}; "):
+        made.run()
+    assert made.directory.done_record() is None
 
 
 def test_a_loss_on_dev_that_is_nan_stops_the_stage_that_caused_it(data, tmp_path):

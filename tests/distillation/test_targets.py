@@ -140,6 +140,23 @@ def test_a_broken_run_goes_on_to_the_same_bytes_and_still_counts_one_pass(
     assert (runs.examples_run, runs.teacher_passes) == (40, 1)
 
 
+def test_one_process_that_finishes_what_several_began_counts_one_pass(tmp_path, teacher):
+    def dying():
+        for number, example in enumerate(encoded()):
+            if number == 20:
+                raise KeyboardInterrupt
+            yield example
+
+    with pytest.raises(KeyboardInterrupt):
+        compute(tmp_path, teacher, examples=dying())
+    began = TeacherRuns.read(tmp_path)
+    assert 0 < began.examples_kept < 40
+    (tmp_path / "teacher_runs.json").rename(tmp_path / "worker-1.teacher_runs.json")
+    for _ in range(2):
+        compute(tmp_path, teacher)
+        assert TeacherRuns.read(tmp_path) == TeacherRuns(40, 40, 40, 0)
+
+
 def test_work_lost_to_a_kill_shows_in_examples_run_alone(tmp_path, teacher, monkeypatch):
     calls = []
 

@@ -19,6 +19,7 @@ def test_a_full_disk_is_one_line_that_names_the_file():
         (2, f"Traceback (most recent call last):\n{LINE}"),
         (2, "error: something is wrong\n"),
         (2, "error: /disk/run/x: cannot write: Permission denied\n"),
+        (2, LINE.replace("/disk/run", "/elsewhere")),
         (-9, ""),
     ):
         assert not judge(RUN, status, said)["named"], said
@@ -34,7 +35,7 @@ def test_the_tally_counts_what_could_not_be_written():
 
     trials = [{"file": file, "named": True} for file in ("b", "a", "b")]
     trials.append({"file": None, "named": False})
-    text = table({"trials": trials, "equal": True})
+    text = table({"trials": trials, "equal": True, "teacher_passes": 1})
     assert [line.split() for line in text.splitlines()[1:4]] == [["?", "1"], ["a", "1"], ["b", "2"]]
-    assert "3 of 4 full disks named; at the end the same student" in text
-    assert "ANOTHER STUDENT" in table({"trials": trials, "equal": False})
+    assert "3 of 4 full disks named; at the end the same student, 1 teacher passes" in text
+    assert "ANOTHER STUDENT" in table({"trials": trials, "equal": False, "teacher_passes": None})

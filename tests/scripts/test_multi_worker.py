@@ -46,15 +46,19 @@ def test_a_worker_that_was_killed_and_started_again_goes_on(data, tmp_path):
     folder = tmp_path / "shared"
     command = [*flags(data, folder), "--strategy=multi_worker", "--checkpoint_minutes=0"]
     environment = [{"TF_CONFIG": config} for config in cluster(2)]
-    chief, other = (ForkedProgram(command, env=env) for env in environment)
-    other.wait_for(folder / "stages" / "01-joint" / "state.safetensors")
-    other.send_signal(signal.SIGKILL)
-    assert other.wait() == -signal.SIGKILL
-    other = ForkedProgram(command, env=environment[1])
+    workers = [ForkedProgram(command, env=env) for env in environment]
+    # One while the teacher's outputs are written, the chief in the middle of a stage.
+    for number, made in ((1, "teacher_targets"), (0, "stages/01-joint/state.safetensors")):
+        workers[number].wait_for(folder / made)
+        workers[number].send_signal(signal.SIGKILL)
+        assert workers[number].wait() == -signal.SIGKILL
+        told = b"".join(worker.stderr for worker in workers)
+        workers[number] = ForkedProgram(command, env=environment[number])
+    chief, other = workers
     assert chief.wait() == 0, chief.stderr.decode()[-3000:]
     assert other.wait() == 0, other.stderr.decode()[-3000:]
-    told = chief.stderr.decode()
-    assert "a worker is gone (" in told and "joint: goes on at epoch" in told
+    assert b"a worker is gone (" in told and b"a worker is gone (" in other.stderr
+    assert "joint: goes on at epoch" in chief.stderr.decode()
     # The chief alone reports.
     assert "Student and report are in" in chief.stdout.decode() and not other.stdout
     assert (folder / "workers" / "1" / "run.log").is_file()

@@ -1,5 +1,6 @@
 """What programs ask of flags that depend on each other and on the devices that are there."""
 
+import errno
 import importlib
 import re
 import types
@@ -156,6 +157,23 @@ def test_a_full_disk_and_other_errors_of_tensorflow_are_not_taken_for_it(module,
 
         with pytest.raises(type(error)):
             run_guarded(program, monkeypatch, main)
+
+
+def test_what_the_system_refuses_is_one_line(module, monkeypatch, capsys):
+    program = module("program", {"verbosity": -1})
+
+    def main(_):
+        raise OSError(errno.ENAMETOOLONG, "File name too long", "runs/xxx")
+
+    with pytest.raises(SystemExit, match="2"):
+        run_guarded(program, monkeypatch, main)
+    assert capsys.readouterr().err == "error: runs/xxx: File name too long\n"
+
+    def nameless(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        run_guarded(program, monkeypatch, nameless)
 
 
 def run_guarded(program, monkeypatch, main, goes_on=False):

@@ -118,7 +118,10 @@ def test_what_is_made_of_a_run_there_is_what_is_made_of_it_here(here, tmp_path):
     assert (tmp_path / "out" / "s.json").read_bytes() == (tmp_path / "s.json").read_bytes()
     out, _ = make("export", "ram:///model", "--formats=onnx", "--output_dir=ram:///run")
     make("export", here, "--formats=onnx", f"--output_dir={tmp_path / 'exported'}")
-    assert files_of(out) >= files_of(tmp_path / "exported") > set()
+    exported = tmp_path / "exported"
+    assert files_of(out) >= files_of(exported) > set()
+    (model,) = (path.relative_to(exported) for path in exported.rglob("*.onnx"))
+    assert (out / model).read_bytes() == (exported / model).read_bytes()
 
 
 def test_a_checkpoint_and_text_there_are_pre_trained_on(here, tmp_path):

@@ -361,7 +361,6 @@ def test_a_folder_that_is_closed_is_one_line_and_costs_nothing(whole, tmp_path):
     parent = tmp_path / "parent"
     parent.mkdir()
     folder = parent / "run"
-    (tmp_path / "folder.txt").write_text("a word\n")
     for mode, told in ((0o500, "cannot write"), (0, "Permission denied")):
         parent.chmod(mode)
         assert told in (line := refused(f"--output_dir={folder}")) and str(folder) in line
@@ -375,10 +374,15 @@ def test_a_folder_that_is_closed_is_one_line_and_costs_nothing(whole, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     closed = folder / "stages" / "02-logits"
-    for path in (closed, folder):
-        path.chmod(0o500)
+    for path, mode, told in (
+        (closed, 0o500, "cannot write"),
+        (folder, 0o500, "cannot write"),
+        (closed / "state.safetensors", 0, "cannot be read"),
+    ):
+        path.chmod(mode)
         line = refused(f"--output_dir={folder}")
-        assert f"error: {path}" in line and "cannot write: Permission denied" in line
+        assert f"error: {path}" in line and f"{told}: Permission denied" in line
+        assert "remove" not in line
         path.chmod(0o700)
     # Nor does it matter what times the files have: of another clock.
     for path in folder.rglob("*"):

@@ -17,12 +17,16 @@ from xdistil.errors import InputError, StorageError
 _CHUNK = 1 << 20
 
 
+def reason_of(error: object) -> str:
+    """What the system says of an error, without number and path."""
+    return getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "unknown")
+
+
 def storage_error(path: str | os.PathLike, reason: object) -> StorageError:
     """Says in one line that `path` could not be written, and what to do about it."""
-    text = getattr(reason, "strerror", None) or str(reason).splitlines()[0]
     return StorageError(
-        f"{os.fspath(path)}: cannot write: {text}. Nothing that was there is damaged; make room "
-        "(or the folder writable) and give the same command again: it goes on from here"
+        f"{os.fspath(path)}: cannot write: {reason_of(reason)}. Nothing that was there is damaged; "
+        "make room (or the folder writable) and give the same command again: it goes on from here"
     )
 
 
@@ -110,8 +114,8 @@ def read_json(path: str | os.PathLike) -> Any:
     """The value in a JSON file of the run, or None where there is no file.
 
     Raises:
-        InputError: The file is not JSON, or not what its checksum says; it was changed by something
-            else.
+        InputError: The file cannot be read, is not JSON, or not what its checksum says; it was
+            changed by something else.
     """
     try:
         value = json.loads(as_path(path).read_text(encoding="utf-8"))
@@ -123,7 +127,9 @@ def read_json(path: str | os.PathLike) -> Any:
         return value
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {reason_of(error)}") from error
+    except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path}: cannot be read as JSON: {reason}; remove it or its run"
@@ -135,12 +141,22 @@ def _check_of(value: Any) -> str:
 
 
 def replace_folder(partial: AnyPath, folder: AnyPath) -> None:
-    """Renames `partial` to `folder`, whose old content goes only when the new is in place."""
+    """Renames `partial` to `folder`, whose old content goes only when the new is in place.
+
+    Where a kill came between two renames, the next call puts the old content back first.
+    """
     old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        move(old, folder)
     remove_tree(old, ignore_errors=True)
     if folder.exists():
         move(folder, old)
-    move(partial, folder)
+    try:
+        move(partial, folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            move(old, folder)
+        raise
     sync_folder(folder.parent)
     remove_tree(old, ignore_errors=True)
 
@@ -171,5 +187,5 @@ def sha256_of_file(path: str | os.PathLike) -> str:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise InputError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+        raise InputError(f"{os.fspath(path)}: cannot be read: {reason_of(error)}") from error
     return digest.hexdigest()

@@ -30,8 +30,10 @@ def as_path(*parts: str | os.PathLike) -> "AnyPath":
 
 
 AnyPath = pathlib.Path | RemotePath
-# On this machine, each with the remote folder that it is a copy of.
+# Folders of this machine, each made for one copy, with the remote folder that it is a copy of.
 _COPIES: dict[pathlib.Path, AnyPath] = {}
+# What a copy is called where the remote folder has no name of its own, as `ram:///`.
+_NAMELESS = "folder"
 
 
 def real_path(path: str | os.PathLike) -> str:
@@ -177,20 +179,26 @@ def local_folder(folder: AnyPath) -> pathlib.Path:
     place = pathlib.Path(tempfile.mkdtemp(prefix="xdistil-"))
     if not _COPIES:
         atexit.register(remove_copies)
-    copy = place / folder.name
-    _COPIES[copy] = folder
+    _COPIES[place] = folder
+    copy = _copy_in(place, folder)
     copy_tree(folder, copy)
     return copy
+
+
+def _copy_in(place: pathlib.Path, folder: AnyPath) -> pathlib.Path:
+    return place / (_NAMELESS if folder.name in ("", ".", "..") else folder.name)
 
 
 def remove_copies() -> None:
     """Removes what `local_folder` has made; for a process that ends without Python's own end."""
     while _COPIES:
-        shutil.rmtree(_COPIES.popitem()[0].parent, ignore_errors=True)
+        shutil.rmtree(_COPIES.popitem()[0], ignore_errors=True)
 
 
 def as_given(message: str) -> str:
     """The message with remote folders in place of the copies that `local_folder` has made."""
-    for copy, folder in _COPIES.items():
-        message = message.replace(str(copy), str(folder))
+    for place, folder in _COPIES.items():
+        copy, given = str(_copy_in(place, folder)), str(folder)
+        below = given if given.endswith("/") else f"{given}/"
+        message = message.replace(f"{copy}/", below).replace(copy, given)
     return message

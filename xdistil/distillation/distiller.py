@@ -160,6 +160,17 @@ class Distiller(keras.Model):
         sums = self._sums(features, targets, weights, training=False)
         return self._update_metrics(sums, weights, totals)
 
+    @property
+    def overflows(self) -> bool:
+        """Whether the loss is scaled below itself, and gradients are still beyond float16: NaN."""
+        scale = getattr(self.optimizer, "dynamic_scale", None)
+        return scale is not None and float(keras.ops.convert_to_numpy(scale)) < 1
+
+    @property
+    def steps_taken(self) -> int:
+        """Steps of the optimizer, without those that float16 has left out."""
+        return int(keras.ops.convert_to_numpy(self.optimizer.iterations))
+
     def _weigh(
         self, features: Mapping[str, Any], targets: Mapping[str, Any]
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
@@ -216,11 +227,11 @@ class Distiller(keras.Model):
         return sums, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def _update(self, gradients: list[tf.Tensor]) -> None:
-        gradients = self._clip_over_replicas(gradients)
+        gradients = self._add_up_and_clip(gradients)
         self.optimizer.apply_gradients(zip(gradients, self.learnt_variables, strict=True))
 
-    def _clip_over_replicas(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Clips the global norm of the gradients' sum over replicas.
+    def _add_up_and_clip(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Clips the gradients' sum over replicas, as the optimizer would clip them.
 
         Keras clips each replica's part before it adds them up, which depends on how the batch was
         dealt out, and looks for overflow of scaled losses in one replica alone. What is returned
@@ -231,15 +242,20 @@ class Distiller(keras.Model):
         if replica is None or replica.num_replicas_in_sync == 1:
             return gradients
         scaled = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
-        limit = (self.optimizer.inner_optimizer if scaled else self.optimizer).global_clipnorm
+        optimizer = self.optimizer.inner_optimizer if scaled else self.optimizer
+        limit = optimizer.global_clipnorm or optimizer.clipnorm or optimizer.clipvalue
         if not limit and not scaled:
             return gradients
         gradients = replica.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if limit:
             scale = self.optimizer.dynamic_scale if scaled else self.optimizer.loss_scale_factor
-            gradients, _ = tf.clip_by_global_norm(
-                gradients, limit * (1.0 if scale is None else tf.convert_to_tensor(scale))
-            )
+            limit = limit * (1.0 if scale is None else tf.convert_to_tensor(scale))
+            if optimizer.global_clipnorm:
+                gradients, _ = tf.clip_by_global_norm(gradients, limit)
+            elif optimizer.clipnorm:
+                gradients = [tf.clip_by_norm(gradient, limit) for gradient in gradients]
+            else:
+                gradients = [tf.clip_by_value(gradient, -limit, limit) for gradient in gradients]
         return [gradient / replica.num_replicas_in_sync for gradient in gradients]
 
     def _update_metrics(

@@ -50,7 +50,7 @@ def distil_per_language(job: DistillationRun) -> RunResult:
             irrelevant=job.directory.irrelevant,
             worker=job.workers.index,
         )
-        with job.workers.chief_first(open_directory) as directory:
+        with job.workers.chief_first(open_directory, path / "config.json") as directory:
             one = DistillationRun(
                 directory,
                 _text_of(job.data, language),

@@ -297,6 +297,12 @@ def _take_lock(path: AnyPath) -> int | None:
             f"{path}: another run is at work here (process {owner}); wait for it or give another "
             "output directory"
         ) from error
+    except OSError as error:
+        os.close(lock)
+        raise InputError(
+            f"{path}: run.lock cannot be locked there: {atomic_files.reason_of(error)}; mount the "
+            "file system with locks (Lustre: -o flock), or give a folder on another"
+        ) from error
     try:
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())

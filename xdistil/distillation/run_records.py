@@ -1,5 +1,6 @@
 """The text of a run on the disk, with what the teacher says of it."""
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -101,7 +102,7 @@ class RunRecords:
         stage = self.settings.stages[number - 1]
         own = self.settings.targets_each_stage and stage.needs_teacher
         directory = self.directory.stage(number, stage.name)
-        if not own or directory.is_done:
+        if not own or self.workers.agree_that(directory.is_done):
             return stores
         return self._targets(teacher, [stage], self.directory.teacher_targets / directory.name)
 
@@ -138,15 +139,22 @@ class RunRecords:
         reused: bool,
     ) -> RecordStore:
         text = self._text_fingerprint(name)
-        outputs = self.workers.chief_first(
-            lambda: link_finished_targets(
-                self._reuse / "teacher_targets" / name if self._reuse and reused else None,
-                folder,
-                outputs,
-                lambda held: targets_key(teacher.model, text, held),
-            )
+        source = self._reuse / "teacher_targets" / name if self._reuse and reused else None
+        find = functools.partial(
+            link_finished_targets,
+            target=folder,
+            needs=outputs,
+            key=lambda held: targets_key(teacher.model, text, held),
         )
-        if _is_finished(folder):
+        # The chief alone links; the others look when they see what it has linked.
+        held: list[str] = []
+        self.workers.in_chief(lambda: held.extend(find(source)))
+        finished = self.workers.agree_that(_is_finished(folder))
+        if not self.workers.is_chief:
+            if finished:
+                open_shared(folder, self.workers)
+            held.extend(find(None))
+        if finished:
             logger.info("targets: the %s text was done before", name)
         else:
             logger.info("targets: the teacher reads the %s text", name)
@@ -159,7 +167,7 @@ class RunRecords:
                 self.text.examples(name, folder),
                 teacher=teacher.model,
                 text=text,
-                outputs=outputs,
+                outputs=held,
                 lengths=self.lengths,
                 token_budget=_TARGET_TOKENS,
                 jit_compile=self.settings.teacher_jit_compile,

@@ -32,7 +32,7 @@ from xdistil.distillation.stage_data import StageData, StageSettings
 from xdistil.distillation.stage_directory import StageDirectory
 from xdistil.distillation.stages import Stage
 from xdistil.distillation.state import collect_variables, load_state, save_state
-from xdistil.distillation.step_watch import Position, StepWatch, steps_at_once
+from xdistil.distillation.step_watch import Position, StepWatch, refuse_if_lost, steps_at_once
 from xdistil.distillation.stopping import STOP
 from xdistil.distillation.workers import Workers
 from xdistil.errors import InputError
@@ -256,7 +256,7 @@ class StageTrainer:
         logs = {name: float(v) for name, v in distiller.get_metrics_result().items()}
         # After the last step only dev's loss shows what that step did.
         logs |= self.dev_scores(distiller)
-        self.refuse_if_not_finite(sum(logs.values()), position)
+        refuse_if_lost(self, distiller, sum(logs.values()), position)
         position.epoch += 1
         position.step = 0
         self._select(position, logs)
@@ -363,23 +363,6 @@ class StageTrainer:
     def _steps_if_dealt(self, steps: int) -> int | None:
         # A dataset of one worker knows its size; one of several does not.
         return None if self.workers.count == 1 else steps
-
-    def refuse_if_not_finite(self, loss: float, position: Position) -> None:
-        """Ends the run at a loss of NaN or infinity.
-
-        Raises:
-            InputError: It is one.
-        """
-        if np.isfinite(loss):
-            return
-        factor = self.settings.learning_rate_factor / 2
-        path = self.directory.checkpoint
-        held = f"its last good checkpoint, {path}" if path.exists() else "its beginning"
-        raise InputError(
-            f"stage {self.stage.name}: the loss is {loss} at epoch {position.epoch + 1}, step "
-            f"{position.step}; the same command with --learning_rate_factor={factor:g} goes on "
-            f"from {held}; or give a lower learning rate and another output directory"
-        )
 
     def save(self, distiller: Distiller, position: Position) -> None:
         """Writes the checkpoint, unless the weights hold NaN."""

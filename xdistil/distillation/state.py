@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import safetensors
 
+from xdistil.data.atomic_files import reason_of
 from xdistil.data.paths import as_path, local_file
 from xdistil.data.tensor_files import write_tensors
 from xdistil.errors import InputError
@@ -106,10 +107,16 @@ def read_state(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str
     if not as_path(path).is_file():
         raise InputError(f"{os.fspath(path)}: no such state file")
     try:
-        with local_file(path) as local, safetensors.safe_open(local, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        with local_file(path) as local:
+            # safetensors calls a file missing that may not be read.
+            with open(local, "rb"):
+                pass
+            with safetensors.safe_open(local, framework="numpy") as file:
+                metadata = dict(file.metadata() or {})
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)}: cannot be read: {reason_of(error)}") from error
+    except (safetensors.SafetensorError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     if metadata.pop(_CHECKSUM, None) != _checksum(arrays, metadata):
         raise _damaged(path, "its checksum does not match its contents")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from xdistil.distillation.distiller import Distiller
 from xdistil.distillation.progress import Progress
 from xdistil.distillation.stopping import STOP
+from xdistil.errors import InputError
 from xdistil.models.embedding_student import EmbeddingStudent
 
 if TYPE_CHECKING:
@@ -46,6 +47,33 @@ def steps_at_once(model: keras.Model, teacher: keras.Model | None = None) -> int
 
 # After so many steps several workers agree whether to write a checkpoint.
 _STEPS_TO_ASK = 10
+
+
+def refuse_if_lost(
+    trainer: "StageTrainer", distiller: Distiller, loss: float, position: Position
+) -> None:
+    """Ends the run at a loss of NaN or infinity, or at such gradients.
+
+    In float16 these change nothing: the step is left out, and the loss scaled less from there on.
+
+    Raises:
+        InputError: The loss is not finite; no scale is small enough for the gradients any more; or
+            the stage is over and each of its steps was left out.
+    """
+    ends = (position.epoch + 1, position.step) == (trainer.stage.epochs, trainer.steps)
+    what = f"the loss is {loss}"
+    if np.isfinite(loss):
+        if not distiller.overflows and (not ends or distiller.steps_taken > 0):
+            return
+        what = "the gradients are NaN or beyond float16"
+    factor = trainer.settings.learning_rate_factor / 2
+    path = trainer.directory.checkpoint
+    held = f"its last good checkpoint, {path}" if path.exists() else "its beginning"
+    raise InputError(
+        f"stage {trainer.stage.name}: {what} at epoch {position.epoch + 1}, step {position.step}; "
+        f"the same command with --learning_rate_factor={factor:g} goes on from {held}; or give a "
+        "lower learning rate and another output directory"
+    )
 
 
 class StepWatch(keras.callbacks.Callback):
@@ -88,7 +116,7 @@ class StepWatch(keras.callbacks.Callback):
         self.position.step += taken
         self.position.steps_done += taken
         loss = float((logs or {}).get("loss", 0.0))
-        self.trainer.refuse_if_not_finite(loss, self.position)
+        refuse_if_lost(self.trainer, self.distiller, loss, self.position)
         self.progress.advance(taken, loss)
         if STOP.is_made or self._checkpoint_is_due():
             self.stop_clock()

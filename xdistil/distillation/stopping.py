@@ -22,13 +22,18 @@ class StopRequest:
         Args:
             by: Workers that train. Several would have to write the checkpoint together: they do
                 not listen.
+
+        Raises:
+            Stopped: A request was made after the last step; what the stage was to write is written.
         """
         self._training += by == 1
-        self.is_made = False
         try:
             yield
         finally:
             self._training -= by == 1
+            late, self.is_made = self.is_made, False
+        if late:
+            raise Stopped
 
     def make(self) -> bool:
         """Asks for a stop in a few steps. False where no stage trains: nobody listens."""

@@ -218,7 +218,8 @@ class _Recorder:
         self.alone = workers.count == 1
         name = TEACHER_RUNS if self.alone else f"worker-{workers.index}.{TEACHER_RUNS}"
         self.path = folder / name
-        self.counts = TeacherRuns.read(folder) if self.alone else TeacherRuns._of_file(self.path)
+        # Its own alone: where several workers began, their files are added up beside it.
+        self.counts = TeacherRuns._of_file(self.path)
         self.on_progress = on_progress
         self.in_flight = 0
         self.clipped = 0
@@ -242,7 +243,8 @@ class _Recorder:
         # A kill between a shard's last byte and its count leaves the count short by that shard.
         kept = self.counts.examples_kept
         if self.alone:
-            kept = max(kept, examples)
+            others = TeacherRuns.read(self.path.parent).examples_kept - kept
+            kept = max(kept, examples - others)
         if (self.counts.examples, self.counts.examples_kept) != (examples, kept):
             self.counts.examples, self.counts.examples_kept = examples, kept
             self._write()

@@ -74,11 +74,15 @@ class Workers:
         """Until all workers are here."""
         self.agree(0.0)
 
-    def chief_first(self, function: Callable[[], Result]) -> Result:
+    def chief_first(self, function: Callable[[], Result], written: AnyPath | None = None) -> Result:
         """Calls the function in the chief, then in the others.
 
+        Args:
+            function: What is called.
+            written: A file that it leaves in the chief; the others wait until they see it.
+
         Raises:
-            InputError: In the others, where it raised in the chief.
+            InputError: In the others, where it raised in the chief, or the file does not show.
         """
         if self.is_chief:
             try:
@@ -87,9 +91,13 @@ class Workers:
                 self.agree(0.0)
                 raise
             self.agree(1.0)
+            if written is not None:
+                self.wait_for_file(written)
             return result
         if not self.agree(0.0):
             raise InputError("the chief, worker 0, has ended with an error; its log says which")
+        if written is not None:
+            self.wait_for_file(written)
         return function()
 
     def in_turn(self, function: Callable[[], Result]) -> Result:
