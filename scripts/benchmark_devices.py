@@ -63,9 +63,9 @@ RECIPES = {
 }
 _OF_LAYERS = ("pkd_skip", "pkd_last")
 _OF_TRANSFORMERS = ("kd", "pkd_skip", "pkd_last", "distilbert", "hidden_states")
-# A text student of seven stages begins Adam anew in each, which makes whole steps of gradients that
-# are next to nothing; and where two positions are as good as equal, max pooling takes another one.
-_LOW_RATE = (*_OF_TRANSFORMERS, "staged")
+# A student of many stages begins Adam anew in each, which makes whole steps of gradients that are
+# next to nothing; and where two positions are as good as equal, max pooling takes another one.
+_LOW_RATE = (*_OF_TRANSFORMERS, "staged", "D4.2")
 _WAYS = {
     "mirrored": ["--strategy=mirrored", "--logical_devices=2"],
     "multi_worker": ["--strategy=multi_worker"],
