@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -142,7 +143,11 @@ def _strategy() -> Any:
     import tensorflow as tf
 
     if FLAGS.strategy == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # TensorFlow's own handler, which waits for a preemption that nobody here asks about, has
+        # come before the program's.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        return strategy
     return tf.distribute.MirroredStrategy(_device_names())
 
 

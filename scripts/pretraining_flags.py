@@ -12,7 +12,7 @@ FLAGS = flags.FLAGS
 #: Flags that may differ when a run goes on; what files hold is compared by their hashes.
 IRRELEVANT_FLAGS = (
     *("output_dir", "overwrite", "checkpoint_minutes", "learning_rate_factor"),
-    *("teacher", "text_file", "dev_file"),
+    *("teacher", "text_file", "dev_file", "strategy", "logical_devices"),
 )
 #: Of `xdistil.models.layer_choice.chosen_layers`.
 RULES = ("spread", "first")

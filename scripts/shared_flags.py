@@ -20,6 +20,8 @@ IRRELEVANT_FLAGS = (
     *("export", "export_inputs", "data_dir", "train_file", "dev_file", "test_file"),
     *("transfer_file", "labels_file", "teacher", "vectors_file"),
     *("student_checkpoint", "continue_from", "reuse_frozen", "learning_rate_factor"),
+    # But for rounding; the log warns.
+    *("strategy", "logical_devices"),
 )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from xdistil.data import atomic_files
 from xdistil.data.paths import AnyPath, copy_tree, move, remove_tree
 from xdistil.data.records import RecordStore
-from xdistil.distillation.run_directory import RunDirectory, differences
+from xdistil.distillation.differences import differences
+from xdistil.distillation.run_directory import RunDirectory
 from xdistil.distillation.targets import fingerprint
 from xdistil.errors import InputError
 

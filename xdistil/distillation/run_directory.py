@@ -13,6 +13,7 @@ from typing import Any
 from xdistil.data import atomic_files
 from xdistil.data.checksums import CHECKSUMS
 from xdistil.data.paths import AnyPath, as_path, is_remote, remove_tree
+from xdistil.distillation.differences import differences
 from xdistil.distillation.phase_clock import PhaseClock
 from xdistil.distillation.sealing import break_seal, seal, verify_seal
 from xdistil.distillation.stage_directory import StageDirectory
@@ -122,7 +123,10 @@ class RunDirectory:
     def __enter__(self) -> "RunDirectory":
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, exception: object, *_: object) -> None:
+        if exception is not None:
+            for logger, _handler in self._handlers:
+                logger.debug("ended: %s: %s", type(exception).__name__, exception)
         self.close()
 
     def close(self) -> None:
@@ -267,6 +271,8 @@ def _refuse_foreign(path: AnyPath) -> None:
 
 # Settings that an error names.
 _MOST_TOLD = 8
+# Settings on which nothing but rounding depends.
+_DEVICES = ("strategy", "logical_devices")
 _BEFORE_CONFIG = ("run.lock", "workers", atomic_files.partial_path("config.json").name)
 
 
@@ -372,25 +378,7 @@ def _compare(run: RunDirectory, held: dict, wanted: dict, irrelevant: Collection
             )
     run.version_warnings = [
         f"{run.path}: {name} was {before} when this run began, is {now}"
-        for name, before, now in differences(held.get("versions", {}), wanted["versions"])
+        for part, names in (("versions", None), ("settings", _DEVICES))
+        for name, before, now in differences(held.get(part, {}), wanted[part])
+        if names is None or name in names
     ]
-
-
-def differences(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(dotted name, value before, value now) of all that differs."""
-    before, now = _flat(held), _flat(wanted)
-    return [
-        (name, before.get(name, "not set"), now.get(name, "not set"))
-        for name in dict.fromkeys([*before, *now])
-        if before.get(name) != now.get(name)
-    ]
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, item in value.items():
-        if isinstance(item, Mapping) and item:
-            flat |= _flat(item, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = json.dumps(item, ensure_ascii=False)
-    return flat

@@ -49,26 +49,33 @@ def steps_at_once(model: keras.Model, teacher: keras.Model | None = None) -> int
 _STEPS_TO_ASK = 10
 
 
+# Each loss is a mean over positions, of teacher outputs that float16 holds: none that learns is as
+# large, but after steps that were too long it may be, and still be finite.
+_ABSURD = 1e6
+
+
 def refuse_if_lost(
     trainer: "StageTrainer", distiller: Distiller, loss: float, position: Position
 ) -> None:
-    """Ends the run at a loss of NaN or infinity, or at such gradients.
+    """Ends the run at a loss of NaN or infinity or beyond all bounds, or at such gradients.
 
     In float16 these change nothing: the step is left out, and the loss scaled less from there on.
 
     Raises:
-        InputError: The loss is not finite; no scale is small enough for the gradients any more; or
-            the stage is over and each of its steps was left out.
+        InputError: The loss is not finite, or above a million; no scale is small enough for the
+            gradients any more; or the stage is over and each of its steps was left out.
     """
     ends = (position.epoch + 1, position.step) == (trainer.stage.epochs, trainer.steps)
     what = f"the loss is {loss}"
-    if np.isfinite(loss):
+    if np.isfinite(loss) and loss <= _ABSURD:
         if not distiller.overflows and (not ends or distiller.steps_taken > 0):
             return
         what = "the gradients are NaN or beyond float16"
     factor = trainer.settings.learning_rate_factor / 2
     path = trainer.directory.checkpoint
     held = f"its last good checkpoint, {path}" if path.exists() else "its beginning"
+    if position.steps_done <= _STEPS_AT_ONCE:
+        what += " (so early it may be no matter of the rate: are there NaN in the weights given?)"
     raise InputError(
         f"stage {trainer.stage.name}: {what} at epoch {position.epoch + 1}, step {position.step}; "
         f"the same command with --learning_rate_factor={factor:g} goes on from {held}; or give a "
