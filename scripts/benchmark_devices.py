@@ -200,7 +200,7 @@ def _distances(
 def run_flags(recipe: str, epochs: int) -> list[str]:
     """Flags of a recipe's run that do not differ between one device and two."""
     if recipe == _FINE_TUNING:
-        found = [f"--teacher_epochs={epochs}", "--teacher_learning_rate=3e-3", "--epochs=1"]
+        found = [f"--teacher_epochs={epochs}", "--teacher_learning_rate=2e-3", "--epochs=1"]
     else:
         found = [f"--recipe={recipe}", f"--epochs={epochs}", "--patience=0"]
     found += [f"--batch_size={_BATCHES.get(recipe, _BATCH)}", "--dropout=0"]

@@ -81,7 +81,8 @@ class ForkedProgram:
         self.arguments = [str(argument) for argument in arguments]
         self._folder = tempfile.TemporaryDirectory()
         streams = {name: str(Path(self._folder.name, name)) for name in _STREAMS}
-        Path(streams["stdin"]).write_bytes(stdin)
+        for name in _STREAMS:  # all are there before the program is
+            Path(streams[name]).write_bytes(stdin if name == "stdin" else b"")
         self._streams = {name: Path(path) for name, path in streams.items()}
         self._status: int | None = None
         request = {

@@ -1,6 +1,8 @@
 """Several worker processes on one machine: the same student as one process, also after a kill."""
 
+import shutil
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -48,32 +50,50 @@ def test_a_worker_that_was_killed_and_started_again_goes_on(data, tmp_path):
     environment = [{"TF_CONFIG": config} for config in cluster(2)]
     workers = [ForkedProgram(command, env=env) for env in environment]
     # One while the teacher's outputs are written, the chief in the middle of a stage.
-    for number, made in ((1, "teacher_targets"), (0, "stages/01-joint/state.safetensors")):
+    for number, end, made in (
+        (1, signal.SIGTERM, "teacher_targets"),
+        (0, signal.SIGKILL, "stages/01-joint/state.safetensors"),
+    ):
         workers[number].wait_for(folder / made)
-        workers[number].send_signal(signal.SIGKILL)
-        assert workers[number].wait() == -signal.SIGKILL
-        told = b"".join(worker.stderr for worker in workers)
+        workers[number].send_signal(end)
+        assert workers[number].wait() == (128 + end if end == signal.SIGTERM else -end)
         workers[number] = ForkedProgram(command, env=environment[number])
     chief, other = workers
+    while (told := chief.stderr.decode()).count("joint: goes on at epoch") == 0:
+        assert chief.poll() is None, told[-3000:]
+        time.sleep(0.05)
+    assert b"a worker is gone (" in other.stderr
+    assert (folder / "workers" / "1" / "run.log").is_file()
     assert chief.wait() == 0, chief.stderr.decode()[-3000:]
     assert other.wait() == 0, other.stderr.decode()[-3000:]
-    assert b"a worker is gone (" in told and b"a worker is gone (" in other.stderr
-    assert "joint: goes on at epoch" in chief.stderr.decode()
     # The chief alone reports.
     assert "Student and report are in" in chief.stdout.decode() and not other.stdout
-    assert (folder / "workers" / "1" / "run.log").is_file()
-    one, two = weights_of(tmp_path / "alone"), weights_of(folder)
-    size = max(np.abs(values).max() for values in one.values())
-    for name, values in one.items():
-        np.testing.assert_allclose(two[name], values, atol=1e-4 * size, err_msg=name)
-    reports = [load_report(path) for path in (tmp_path / "alone", folder)]
-    assert reports[0]["student"]["test"] == reports[1]["student"]["test"]
-    assert reports[1]["truncation"] == reports[0]["truncation"]
-    assert reports[1]["teacher_passes"] == 1
+    check_the_same_student(tmp_path / "alone", folder)
     # Finished: the workers have nothing to do.
     chief, other = (ForkedProgram(command, env=env) for env in environment)
     assert (chief.wait(), other.wait()) == (0, 0)
     assert "joint: epoch" not in chief.stderr.decode()
+    # One process alone goes on with what several began.
+    for name in ("stages/01-joint/done", "stages/01-joint/final.safetensors", "checksums.json"):
+        (folder / name).unlink()
+    for name in ("report.json", "report.html"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "student")
+    done = as_text(run_forked(flags(data, folder)))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'strategy was "multi_worker" when this run began, is "default"' in done.stderr
+    check_the_same_student(tmp_path / "alone", folder)
+
+
+def check_the_same_student(alone, shared):
+    one, two = weights_of(alone), weights_of(shared)
+    size = max(np.abs(values).max() for values in one.values())
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, atol=1e-4 * size, err_msg=name)
+    reports = [load_report(path) for path in (alone, shared)]
+    assert reports[0]["student"]["test"] == reports[1]["student"]["test"]
+    assert reports[1]["truncation"] == reports[0]["truncation"]
+    assert reports[1]["teacher_passes"] == 1
 
 
 def test_what_tf_config_lacks_is_one_line(data, tmp_path):
