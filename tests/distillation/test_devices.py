@@ -104,7 +104,7 @@ if half:
 def train(**how):
     student = tiny_student(dtype=policy)
     distiller = Distiller(student, LOSSES)
-    optimizer = FusedAdam(1e-2, **({"global_clipnorm": 1.0} if half else {"clipvalue": 1e-3}))
+    optimizer = FusedAdam(1e-2, **({"global_clipnorm": 1.0} if half else {"clipvalue": 1e-2}))
     if half:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**10)
     distiller.compile(optimizer=optimizer, **how)
@@ -122,7 +122,7 @@ with strategy.scope():
     together = train()
 assert alone[2] == together[2] == ((4 if half else 1), 24), (alone[2], together[2])
 assert alone[3] > 0.05
-tolerance = {"mixed_bfloat16": 5e-3, "mixed_float16": 1e-3}[policy]
+tolerance = {"mixed_bfloat16": 1e-2, "mixed_float16": 1e-3}[policy]
 for name, values in alone[1].items():
     np.testing.assert_allclose(together[1][name], values, rtol=tolerance, err_msg=name)
 size = max(np.abs(values).max() for values in alone[0])
