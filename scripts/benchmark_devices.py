@@ -71,6 +71,8 @@ _SEEDS = {
     **{("classification", recipe): 1 for recipe in _OF_LAYERS},
     **{("pairs", _FINE_TUNING): 1, ("pairs", "staged"): 1, ("pairs", "pkd_skip"): 2},
 }
+# Of siamese students, by default; its rates are of another kind.
+_ADADELTA = ("--learning_rate=1",)
 _WAYS = {
     "mirrored": ["--strategy=mirrored", "--logical_devices=2"],
     "multi_worker": ["--strategy=multi_worker"],
@@ -124,10 +126,12 @@ def _row(
     folder: Path, program: str, recipe: str, epochs: int, text: Sequence[str]
 ) -> dict[str, Any]:
     seed = _SEEDS.get((program, recipe), 0)
+    if program == "pairs" and recipe in ("tang", "staged"):
+        text = [*text, *_ADADELTA]
     small = SMALL_RUN
     if recipe in _OF_LAYERS:  # which decide the size
         small = [flag for flag in SMALL_RUN if not flag.startswith(("--hidden", "--embedding"))]
-    command = [*small, *text, f"--seed={seed}", *run_flags(recipe, epochs)]
+    command = [*small, f"--seed={seed}", *run_flags(recipe, epochs), *text]
     command += shlex.split(FLAGS.run_flags)
     if recipe == _FINE_TUNING:
         command.append(f"--recipe={'D0-S' if program == 'ner' else 'labels'}")
