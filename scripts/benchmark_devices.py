@@ -41,8 +41,8 @@ from xdistil.report.report import load_report
 from xdistil.report.text_table import text_table
 
 FLAGS = flags.FLAGS
-#: Recipes by program, and the epochs in which each takes about 50 steps.
 _FINE_TUNING = "fine-tuning"
+#: Recipes by program, and the epochs in which each takes about 50 steps.
 RECIPES = {
     "ner": {
         _FINE_TUNING: 5,

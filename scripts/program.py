@@ -57,7 +57,6 @@ def run(main: Callable[[list[str]], None], goes_on: bool = False) -> None:
             # Of a file or folder that may not be read, has too long a name, is on a full disk...
             if not isinstance(error.filename, str | bytes):
                 raise
-            logger.debug("", exc_info=True)  # for run.log
             _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
         except Exception as error:
             if _was_stopped(error):

@@ -28,6 +28,16 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
         RunDirectory.open(tmp_path / "run", CONFIG)
 
 
+def test_the_log_says_how_a_run_ended(tmp_path):
+    logger = logging.getLogger("xdistil.test_the_log_says_how_a_run_ended")
+    logger.setLevel(logging.DEBUG)
+    with pytest.raises(InputError), RunDirectory.open(tmp_path / "run", CONFIG) as directory:
+        directory.log_to_file(logger)
+        raise InputError("the loss is nan")
+    told = (tmp_path / "run" / "run.log").read_text("utf-8")
+    assert "ended: InputError: the loss is nan" in told and "Traceback" in told
+
+
 def test_a_worker_waits_for_what_the_chief_wrote_and_says_where_it_does_not_show(
     tmp_path, monkeypatch
 ):

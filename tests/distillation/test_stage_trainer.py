@@ -315,10 +315,11 @@ def test_gradients_that_float16_always_leaves_out_stop_the_stage(epochs, step, d
     assert made.directory.done_record() is None
 
 
-def test_a_loss_on_dev_that_is_nan_stops_the_stage_that_caused_it(data, tmp_path):
+@pytest.mark.parametrize("loss", [float("nan"), 2e6])
+def test_a_loss_on_dev_beyond_all_bounds_stops_the_stage_that_caused_it(loss, data, tmp_path):
     made = trainer(tmp_path, data, stage(epochs=1, monitor="loss"))
-    made.dev_scores = lambda distiller: {"dev_loss": float("nan")}
-    with pytest.raises(InputError, match="stage test: the loss is nan"):
+    made.dev_scores = lambda distiller: {"dev_loss": loss}
+    with pytest.raises(InputError, match=r"stage test: the loss is (nan|20\d{5}\.)"):
         made.run()
     assert not made.directory.best.exists() and made.directory.done_record() is None
 

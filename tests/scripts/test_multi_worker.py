@@ -59,8 +59,9 @@ def test_a_worker_that_was_killed_and_started_again_goes_on(data, tmp_path):
         assert workers[number].wait() == (128 + end if end == signal.SIGTERM else -end)
         workers[number] = ForkedProgram(command, env=environment[number])
     chief, other = workers
-    while (told := chief.stderr.decode()).count("joint: goes on at epoch") == 0:
-        assert chief.poll() is None, told[-3000:]
+    deadline = time.monotonic() + 300
+    while "joint: goes on at epoch" not in (told := chief.stderr.decode()):
+        assert chief.poll() is None and time.monotonic() < deadline, told[-3000:]
         time.sleep(0.05)
     assert b"a worker is gone (" in other.stderr
     assert (folder / "workers" / "1" / "run.log").is_file()

@@ -123,10 +123,10 @@ class RunDirectory:
     def __enter__(self) -> "RunDirectory":
         return self
 
-    def __exit__(self, kind: object, exception: object, *_: object) -> None:
+    def __exit__(self, kind: type | None, exception: BaseException | None, *_: object) -> None:
         if exception is not None:
             for logger, _handler in self._handlers:
-                logger.debug("ended: %s: %s", type(exception).__name__, exception)
+                logger.debug("ended: %s: %s", kind.__name__, exception, exc_info=exception)
         self.close()
 
     def close(self) -> None:
